@@ -1,0 +1,132 @@
+"""A comparison: one job on many devices, measured here and predicted elsewhere."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+SCHEMA = "whichgpu.comparison/1"
+
+
+@dataclass(frozen=True, slots=True)
+class RowOffer:
+    """The cheapest offer that has a row's device.
+
+    Attributes:
+        provider: Who rents it out.
+        sku: The provider's name for the machine.
+        device_count: Devices in the machine; all are paid for, one is used.
+        usd_per_h: Price of the whole machine, low end of a range.
+        usd_per_h_high: High end of a range, or None.
+        observed: Day the price was seen, ISO.
+        age_days: Days since.
+        source: Where it was seen.
+    """
+
+    provider: str
+    sku: str
+    device_count: int
+    usd_per_h: float
+    usd_per_h_high: float | None
+    observed: str
+    age_days: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One device's line.
+
+    Attributes:
+        device: Full name of the device.
+        label: Short name for tables.
+        kind: "measured" here, or "predicted".
+        precision: What it trains in.
+        step_s: Seconds of one step.
+        step_s_low: Lower end of the interval (of the timed steps, where measured).
+        step_s_high: Upper end.
+        samples_per_s: Throughput.
+        epoch_s: Seconds of one epoch; None if the job has no epoch length.
+        job_s: Seconds of all epochs asked for; None likewise.
+        speedup: Step time of this machine's CPU over this row's; None if that was neither measured nor predicted.
+        bound: What limits the step; None where measured.
+        usd_per_epoch: Price of an epoch at `offer`; None if nobody rents the device or there is no epoch length.
+        usd_per_job: Price of all epochs; None likewise.
+        offer: The cheapest offer, or None.
+        notes: What a reader must know.
+    """
+
+    device: str
+    label: str
+    kind: Literal["measured", "predicted"]
+    precision: str
+    step_s: float
+    step_s_low: float
+    step_s_high: float
+    samples_per_s: float
+    epoch_s: float | None
+    job_s: float | None
+    speedup: float | None
+    bound: str | None
+    usd_per_epoch: float | None
+    usd_per_job: float | None
+    offer: RowOffer | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JobSummary:
+    """What a comparison says of its job."""
+
+    name: str
+    samples_per_step: int
+    samples_per_epoch: int | None
+    steps_per_epoch: int | None
+    epochs: int
+    precision: str
+    layout: str
+    sample: str
+    source: str
+    flops_per_step: float
+    bytes_per_step: float
+    peak_bytes: int | None
+    options: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One job, one row a device, in the order asked for.
+
+    Attributes:
+        job: What was compared.
+        rows: Measured rows first.
+        reference: Name of the device speed-ups refer to, or None.
+        interval_level: Probability the intervals of predicted rows mean.
+        interval_basis: What their width rests on.
+        notes: What holds for all rows, such as devices left out and why.
+    """
+
+    job: JobSummary
+    rows: tuple[Row, ...]
+    reference: str | None
+    interval_level: float
+    interval_basis: str
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document of schema "whichgpu.comparison/1", described in docs/json.md."""
+        from whichgpu.comparison.document import comparison_to_document
+
+        return comparison_to_document(self)
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """Return `to_dict()` as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
+
+    def _repr_html_(self) -> str:
+        """Return the table a notebook shows."""
+        from whichgpu.comparison.notebook import comparison_to_html
+
+        return comparison_to_html(self)

@@ -1,0 +1,216 @@
+"""The JSON form of a job: plain data, nothing in it is executed.
+
+A document is ``{"schema": "whichgpu.job/1", ...}``. Tensors and calls are written once and referred to by index
+(a model repeats few kinds of calls many times):
+
+- ``tensors``: ``[dtype, shape]`` or ``[dtype, shape, stride]``;
+- ``calls``: ``[name, inputs, outputs, attributes]``, where an input is an index into ``tensors`` or a list of such;
+- ``ops``: ``[call, phase, module, repeat, storages]``, where phase and module are indices into ``phases`` and
+  ``modules`` and ``storages`` lists the storage of every tensor of the call, inputs first, in order;
+- ``storages``: ``[nbytes, kind, allocated_at, freed_at]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, cast
+
+from whichgpu.errors import GraphError, SchemaError
+from whichgpu.graph.check import check
+from whichgpu.graph.graph import STORAGE_KINDS, Graph, Mode, Storage
+from whichgpu.graph.job import Job
+from whichgpu.graph.op import PHASES, Attribute, Input, Op
+from whichgpu.graph.tensor import Tensor
+
+SCHEMA = "whichgpu.job"
+SCHEMA_VERSION = 1
+
+Document = dict[str, Any]
+
+
+def check_schema(document: object, kind: str, version: int) -> Document:
+    """Return `document` if it is a `kind` document of at most `version`.
+
+    Raises:
+        SchemaError: If it is something else, or newer; the message names both schemas.
+    """
+    if not isinstance(document, dict) or not isinstance(document.get("schema"), str):
+        raise SchemaError(f'Not a {kind} document: expected a JSON object with "schema": "{kind}/{version}".')
+    name, _, number = document["schema"].partition("/")
+    if name != kind or not number.isdecimal():
+        raise SchemaError(f"Schema is {document['schema']!r}; expected '{kind}/{version}'.")
+    if int(number) > version:
+        raise SchemaError(
+            f"Schema is {document['schema']!r}, "
+            f"newer than '{kind}/{version}', which is what this version reads. Upgrade whichgpu."
+        )
+    return document
+
+
+def job_to_document(job: Job) -> Document:
+    """Return the JSON form of `job`, made of dicts, lists, strings and numbers only."""
+    tensors: dict[Tensor, int] = {}
+    calls: dict[tuple[object, ...], int] = {}
+    call_forms: list[list[Any]] = []
+    modules: dict[str, int] = {}
+
+    def tensor_index(tensor: Tensor | None) -> int | None:
+        return None if tensor is None else tensors.setdefault(tensor, len(tensors))
+
+    ops = []
+    for op in job.graph.ops:
+        key = op.signature
+        if key not in calls:
+            calls[key] = len(calls)
+            inputs = {
+                name: tensor_index(v) if isinstance(v, Tensor) else [tensor_index(t) for t in v]
+                for name, v in op.inputs.items()
+            }
+            outputs = [tensor_index(t) for t in op.outputs]
+            call_forms.append([op.name, inputs, outputs, {k: _to_plain(v) for k, v in op.attributes.items()}])
+        storages = [t.storage for t in (*op.input_tensors(), *op.output_tensors())]
+        module = modules.setdefault(op.module, len(modules))
+        ops.append([calls[key], PHASES.index(op.phase), module, op.repeat, storages])
+    return {
+        "schema": f"{SCHEMA}/{SCHEMA_VERSION}",
+        "name": job.name,
+        "samples_per_step": job.samples_per_step,
+        "samples_per_epoch": job.samples_per_epoch,
+        "precision": job.precision,
+        "layout": job.layout,
+        "sample": job.sample,
+        "source": job.source,
+        "notes": list(job.notes),
+        "options": {k: _to_plain(v) for k, v in job.options.items()},
+        "mode": job.graph.mode,
+        "phases": list(PHASES),
+        "modules": list(modules),
+        "tensors": [
+            [t.dtype, list(t.shape)] if t.stride is None else [t.dtype, list(t.shape), list(t.stride)] for t in tensors
+        ],
+        "calls": call_forms,
+        "ops": ops,
+        "storages": [[s.nbytes, STORAGE_KINDS.index(s.kind), s.allocated_at, s.freed_at] for s in job.graph.storages],
+        "storage_kinds": list(STORAGE_KINDS),
+    }
+
+
+def job_from_document(document: object) -> Job:
+    """Return the checked job of its JSON form.
+
+    Raises:
+        SchemaError: If the document is of another kind or newer.
+        GraphError: If it is broken; the message names what is missing or wrong.
+    """
+    form = check_schema(document, SCHEMA, SCHEMA_VERSION)
+    try:
+        job = _read(form)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise GraphError(f"Broken {form['schema']} document: {type(error).__name__} at {error}.") from error
+    check(job)
+    return job
+
+
+def _read(form: Document) -> Job:
+    tensors = [_tensor(t) for t in form["tensors"]]
+    calls = [
+        (
+            _text(name),
+            {k: _indexed(v, tensors) for k, v in inputs.items()},
+            [None if i is None else tensors[_index(i)] for i in outputs],
+            {k: _from_plain(v) for k, v in attributes.items()},
+        )
+        for name, inputs, outputs, attributes in form["calls"]
+    ]
+    phases, modules, kinds = form["phases"], form["modules"], form["storage_kinds"]
+    ops = []
+    for call, phase, module, repeat, storages in form["ops"]:
+        name, inputs, outputs, attributes = calls[_index(call)]
+        left = iter(storages)
+        placed: dict[str, Input] = {k: _placed_input(v, left) for k, v in inputs.items()}
+        results = tuple(None if t is None else _placed(t, left) for t in outputs)
+        if next(left, left) is not left:
+            raise ValueError(f"op {len(ops)} ({name}) has more storages than tensors")
+        ops.append(
+            Op(name, placed, results, attributes, phases[_index(phase)], modules[_index(module)], _count(repeat))
+        )
+    graph = Graph(
+        tuple(ops),
+        tuple(Storage(_count(n), kinds[_index(k)], _maybe(a), _maybe(f)) for n, k, a, f in form["storages"]),
+        cast(Mode, form["mode"]),
+    )
+    return Job(
+        name=_text(form["name"]),
+        graph=graph,
+        samples_per_step=_count(form["samples_per_step"]),
+        samples_per_epoch=_maybe(form["samples_per_epoch"]),
+        precision=_text(form["precision"]),
+        layout=_text(form["layout"]),
+        sample=_text(form["sample"]),
+        source=_text(form["source"]),
+        notes=tuple(_text(n) for n in form["notes"]),
+        options=cast(Mapping[str, Attribute], {k: _from_plain(v) for k, v in form["options"].items()}),
+    )
+
+
+def _tensor(form: Any) -> Tensor:
+    dtype, shape, *stride = form
+    return Tensor(_counts(shape), _text(dtype), _counts(stride[0]) if stride else None)
+
+
+def _indexed(value: Any, tensors: list[Tensor]) -> Input:
+    if isinstance(value, list):
+        return tuple(None if i is None else tensors[_index(i)] for i in value)
+    return tensors[_index(value)]
+
+
+def _placed(tensor: Tensor, left: Iterator[Any]) -> Tensor:
+    try:
+        storage = next(left)
+    except StopIteration:
+        raise ValueError("an op has fewer storages than tensors") from None
+    return Tensor(tensor.shape, tensor.dtype, tensor.stride, _maybe(storage))
+
+
+def _placed_input(value: Input, left: Iterator[Any]) -> Input:
+    if isinstance(value, Tensor):
+        return _placed(value, left)
+    return tuple(None if t is None else _placed(t, left) for t in value)
+
+
+def _to_plain(value: Attribute) -> Any:
+    return [_to_plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _from_plain(value: Any) -> Attribute:
+    if isinstance(value, list):
+        return tuple(_from_plain(v) for v in value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"attribute {value!r}; expected a number, a string or a list of them")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r}; expected text")
+    return value
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{value!r}; expected a whole number")
+    return value
+
+
+def _index(value: Any) -> int:
+    if _count(value) < 0:
+        raise IndexError(f"index {value}")
+    return cast(int, value)
+
+
+def _maybe(value: Any) -> int | None:
+    return None if value is None else _count(value)
+
+
+def _counts(values: Iterable[Any]) -> tuple[int, ...]:
+    return tuple(_count(v) for v in values)

@@ -1,0 +1,124 @@
+"""Counting a graph: every op through its rule once per distinct call."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+from whichgpu.errors import UnknownOpError
+from whichgpu.graph import Graph, Op
+from whichgpu.work.kernel import Kernel, Work
+from whichgpu.work.registry import rule_for
+
+OnUnknown = Literal["bound", "refuse"]
+
+
+@dataclass(frozen=True, slots=True)
+class OpCount:
+    """One distinct call of a graph.
+
+    Attributes:
+        op: The first op of its kind.
+        work: The work of one call.
+        calls: How often the step makes it.
+    """
+
+    op: Op
+    work: Work
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class GraphWork:
+    """The work of one step, by distinct call."""
+
+    counts: tuple[OpCount, ...]
+
+    @property
+    def flops(self) -> float:
+        """FLOPs of the step."""
+        return sum(c.work.flops * c.calls for c in self.counts)
+
+    @property
+    def bytes_moved(self) -> float:
+        """Bytes the step reads and writes in device memory, each kernel counted alone."""
+        return sum(c.work.bytes_moved * c.calls for c in self.counts)
+
+    @property
+    def launches(self) -> int:
+        """Kernel launches of the step."""
+        return sum(c.work.launches * c.calls for c in self.counts)
+
+    @property
+    def host_calls(self) -> int:
+        """Operator calls the host makes, views among them."""
+        return sum(c.calls for c in self.counts)
+
+    @property
+    def synchronizations(self) -> int:
+        """How often the host waits for the device."""
+        return sum(c.calls for c in self.counts if c.work.synchronizes)
+
+    @property
+    def bounded(self) -> tuple[OpCount, ...]:
+        """Calls without a rule of their own, priced as a lower bound."""
+        return tuple(c for c in self.counts if c.work.bounded)
+
+    def kernels(self) -> list[tuple[Kernel, int]]:
+        """Return each distinct kernel and how often the step runs it."""
+        total: Counter[Kernel] = Counter()
+        for count in self.counts:
+            for kernel in count.work.kernels:
+                total[kernel] += count.calls
+        return list(total.items())
+
+
+def count_op(op: Op, on_unknown: OnUnknown = "refuse") -> Work:
+    """Return the work of one call of `op`.
+
+    Raises:
+        UnknownOpError: If it has no rule and `on_unknown` is "refuse".
+    """
+    rule = rule_for(op)
+    if rule is not None:
+        return rule(op)
+    if on_unknown == "refuse":
+        where = f" in {op.module}" if op.module else ""
+        raise UnknownOpError(
+            f"No work rule for {op.name}{where}. Add one in whichgpu/work/, or pass on_unknown='bound' to price it as "
+            "reading its inputs and writing its outputs."
+        )
+    return Work((_bound(op),), bounded=True)
+
+
+def count_graph(graph: Graph, on_unknown: OnUnknown = "bound") -> GraphWork:
+    """Return the work of one step.
+
+    Args:
+        graph: The ops.
+        on_unknown: What to do with an op that has no rule: "bound" prices it as one kernel that reads its inputs and
+            writes its outputs, and marks it; "refuse" raises.
+
+    Raises:
+        UnknownOpError: If an op has no rule and `on_unknown` is "refuse".
+    """
+    first: dict[tuple[object, ...], Op] = {}
+    calls: Counter[tuple[object, ...]] = Counter()
+    for op in graph.ops:
+        key = op.signature
+        first.setdefault(key, op)
+        calls[key] += op.repeat
+    return GraphWork(tuple(OpCount(op, count_op(op, on_unknown), calls[key]) for key, op in first.items()))
+
+
+def _bound(op: Op) -> Kernel:
+    """Return a lower bound for an op nobody has described: every input read once, every output written once."""
+    dtype = next((t.dtype for t in op.output_tensors()), "float32")
+    return Kernel(
+        "elementwise",
+        dtype,
+        flops=float(sum(t.numel for t in op.output_tensors())),
+        bytes_read=float(sum(t.nbytes for t in op.input_tensors())),
+        bytes_written=float(sum(t.nbytes for t in op.output_tensors())),
+    )

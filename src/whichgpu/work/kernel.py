@@ -1,0 +1,109 @@
+"""What an op costs on any device: kernels with FLOPs, bytes and launches. Knows no device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+KernelKind = Literal[
+    "matmul",  # dense and batched matrix products
+    "convolution",  # dense convolution, implicit GEMM
+    "depthwise_convolution",  # grouped so far that tensor cores idle
+    "attention",  # fused attention, flash or memory-efficient
+    "rnn",  # cuDNN recurrent layers: a chain of small matrix products
+    "elementwise",  # reads and writes in order; casts, activations, dropout
+    "copy",  # reorders: a permuting or strided copy, cat, transposes
+    "normalization",  # batch, layer, group and RMS norm
+    "softmax",  # softmax, log-softmax and cross-entropy over rows
+    "reduction",  # sums, means, norms
+    "pooling",  # windows, resampling
+    "gather",  # embeddings, indexing, scatter, sort: addresses decide
+    "optimizer",  # foreach and fused updates over many tensors
+    "transfer",  # between host and device
+]
+MATRIX_KINDS: tuple[KernelKind, ...] = ("matmul", "convolution", "attention", "rnn")
+
+
+@dataclass(frozen=True, slots=True)
+class Gemm:
+    """The matrix product inside a kernel: `batch` times (m, k) @ (k, n) -> (m, n)."""
+
+    batch: int
+    m: int
+    n: int
+    k: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One kind of kernel launch.
+
+    Attributes:
+        kind: Its class, which decides how efficiently it runs.
+        dtype: Number format of its arithmetic, a tensor dtype ("float32" may run as TF32: cost decides).
+        flops: Floating-point operations, a multiply-add being two.
+        bytes_read: Bytes it must read at least once.
+        bytes_written: Bytes it writes.
+        gemm: Its matrix product, where it is one.
+        direction: Which of a layer's three products it is.
+        channels_last: Whether image tensors lie with their channels innermost.
+        launches: Kernel launches this stands for; flops and bytes are those of all of them together.
+    """
+
+    kind: KernelKind
+    dtype: str
+    flops: float
+    bytes_read: float
+    bytes_written: float
+    gemm: Gemm | None = None
+    direction: Literal["forward", "dgrad", "wgrad"] = "forward"
+    channels_last: bool = False
+    launches: int = 1
+
+    @property
+    def bytes_moved(self) -> float:
+        """Bytes read and written."""
+        return self.bytes_read + self.bytes_written
+
+    @property
+    def arithmetic_intensity(self) -> float:
+        """FLOP per byte moved; 0 where nothing moves."""
+        return self.flops / self.bytes_moved if self.bytes_moved else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The work of one op: the kernels it launches, and whether the host must wait for the device.
+
+    Attributes:
+        kernels: Empty for an op that only changes metadata (a view): it still costs host time.
+        synchronizes: Whether the host waits for the device's answer (`.item()`, copies to the host).
+        bounded: Whether there was no rule and the work is a lower bound made of the op's inputs and outputs.
+    """
+
+    kernels: tuple[Kernel, ...] = ()
+    synchronizes: bool = False
+    bounded: bool = False
+
+    @property
+    def flops(self) -> float:
+        """FLOPs of all kernels."""
+        return sum(k.flops for k in self.kernels)
+
+    @property
+    def bytes_moved(self) -> float:
+        """Bytes read and written by all kernels."""
+        return sum(k.bytes_moved for k in self.kernels)
+
+    @property
+    def launches(self) -> int:
+        """Kernel launches."""
+        return sum(k.launches for k in self.kernels)
+
+    def __add__(self, other: Work) -> Work:
+        """Return the work of both, one after the other."""
+        return Work(
+            self.kernels + other.kernels,
+            self.synchronizes or other.synchronizes,
+            self.bounded or other.bounded,
+        )
