@@ -20,7 +20,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.speed
 
 graphs: $(STAMP)
-	$(BIN)/python -m benchmarks.ship_graphs
+	$(BIN)/python -m whichgpu.workloads.ship
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV) || { echo "whichgpu: python venv is missing; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
