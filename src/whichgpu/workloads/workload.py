@@ -126,7 +126,7 @@ class Workload(ABC):
             else:
                 scaler.step(optimizer)
                 scaler.update()
-            return loss
+            return loss.detach()
 
         return step
 
