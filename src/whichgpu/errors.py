@@ -7,6 +7,7 @@
     │   └── SchemaError           a JSON document is of another kind, or newer than this version reads
     ├── UnknownNameError          a job, device, provider or precision that is not listed; carries near names
     ├── DeviceFileError           a device file has a missing, negative or unknown field
+    ├── OfferFileError            a provider's price file has a missing, negative or unknown field
     ├── PrecisionError            a device lacks the precision asked for
     ├── UnknownOpError            an op has no work rule and the caller asked for no bound
     ├── MissingExtraError         a framework is needed and not installed; names the extra
@@ -58,6 +59,10 @@ class UnknownNameError(WhichGpuError):
 
 class DeviceFileError(WhichGpuError):
     """A device file has a missing, negative or unknown field; the message names the file and the field."""
+
+
+class OfferFileError(WhichGpuError):
+    """A provider's price file has a missing, negative or unknown field; the message names the file and the field."""
 
 
 class PrecisionError(WhichGpuError):
