@@ -55,11 +55,10 @@ def load_provider_file(path: str | Path) -> tuple[Provider, tuple[Offer, ...]]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise OfferFileError(f"{path.name}: cannot be read: {error}") from error
     top = _Fields(document, path.name, _FILE_FIELDS)
-    provider = Provider(
-        name=top.text("name"),
-        aliases=(path.stem, *(a for a in top.texts("aliases") if a.casefold() != path.stem.casefold())),
-        notes=top.text("notes", ""),
-    )
+    name = top.text("name")
+    aliases = {alias.casefold(): alias for alias in (path.stem, *top.texts("aliases"))}
+    aliases.pop(name.casefold(), None)
+    provider = Provider(name=name, aliases=tuple(aliases.values()), notes=top.text("notes", ""))
     usd_per_unit, high_over_low = _unit_price(top), _high_over_low(top)
     offers: list[Offer] = []
     for index, table in enumerate(top.tables("seen")):
