@@ -40,7 +40,8 @@ class Row:
 
     Attributes:
         device: Full name of the device.
-        label: Short name for tables.
+        label: Short name for tables; "this CPU" for the processor of this machine.
+        accelerator: Whether it is a GPU or another accelerator, rather than a host processor.
         kind: "measured" here, or "predicted".
         precision: What it trains in.
         step_s: Seconds of one step.
@@ -54,11 +55,14 @@ class Row:
         usd_per_epoch: Price of an epoch at `offer`; None if nobody rents the device or there is no epoch length.
         usd_per_job: Price of all epochs; None likewise.
         offer: The cheapest offer, or None.
+        fits: Whether the step's tensors fit the device's memory, the allocator's rounding and the driver's share left
+            out; None if one of the two is unknown.
         notes: What a reader must know.
     """
 
     device: str
     label: str
+    accelerator: bool
     kind: Literal["measured", "predicted"]
     precision: str
     step_s: float
@@ -72,12 +76,30 @@ class Row:
     usd_per_epoch: float | None
     usd_per_job: float | None
     offer: RowOffer | None
+    fits: bool | None = None
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class JobSummary:
-    """What a comparison says of its job."""
+    """What a comparison says of its job.
+
+    Attributes:
+        name: What a person calls it.
+        samples_per_step: Samples one step learns from.
+        samples_per_epoch: Samples of one pass over the data; None if unknown.
+        steps_per_epoch: Steps of one epoch, the last one possibly smaller; None likewise.
+        epochs: Epochs asked for.
+        precision: What it trains in, unless a row says otherwise.
+        layout: Memory format of its images, or "".
+        sample: What one sample is.
+        source: Where its graph came from.
+        flops_per_step: FLOPs of one step, a multiply-add being two.
+        bytes_per_step: Bytes its kernels read and write, each counted alone.
+        peak_bytes: Bytes its tensors need at once; None if the job carries no lifetimes.
+        options: How it was built, as plain JSON values.
+        notes: What a reader must know.
+    """
 
     name: str
     samples_per_step: int

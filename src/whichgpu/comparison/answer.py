@@ -1,0 +1,111 @@
+"""The answer in words: would a GPU help, which one, how long, how much, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from whichgpu.comparison.cells import rough_duration, times
+from whichgpu.comparison.comparison import Comparison, Row
+from whichgpu.units import usd
+
+# Below this, a prediction cannot tell a gain from its own error.
+WORTH_IT = 1.2
+
+_WHY = {
+    "compute": "arithmetic takes most of the step (peak FLOP/s decide)",
+    "memory bandwidth": "moving data takes most of the step (memory bandwidth decides)",
+    "host launch": "the host cannot start kernels fast enough (a faster GPU gains nothing, a larger batch would)",
+}
+
+
+def answer(comparison: Comparison) -> tuple[str, ...]:
+    """Return one to three sentences; those about money and the reason only where something is known."""
+    gpus = [r for r in comparison.rows if r.accelerator and r.fits is not False]
+    here = next((r for r in comparison.rows if r.device == comparison.reference), None)
+    if not gpus:
+        return _without_gpus(comparison, here)
+    fastest = min(gpus, key=lambda r: r.step_s)
+    if fastest.speedup is not None and here is not None and fastest.speedup < WORTH_IT:
+        verdict = "would not help" if fastest.speedup < 1 else "would hardly help"
+        return (
+            f"A GPU {verdict}: the fastest compared, {fastest.label}, takes {_time(fastest)}, "
+            f"{here.label} {_time(here)}.",
+            *_why(gpus),
+        )
+    return (*_which(gpus, fastest, here), *_why(gpus))
+
+
+def _without_gpus(comparison: Comparison, here: Row | None) -> tuple[str, ...]:
+    too_small = [r for r in comparison.rows if r.fits is False and r.accelerator]
+    if too_small:
+        which = "it has" if len(too_small) == 1 else f"none of the {len(too_small)} compared has"
+        return (f"No GPU here to train this on: {which} too little memory for this batch. Try a smaller --batch.",)
+    if here is None:
+        return ("No GPU was compared.",)
+    return (f"{_capital(here.label)} takes {_time(here)}. No GPU was compared.",)
+
+
+def _which(gpus: Sequence[Row], fastest: Row, here: Row | None) -> tuple[str, ...]:
+    rented = [r for r in gpus if r.usd_per_epoch is not None and (r.speedup is None or r.speedup >= WORTH_IT)]
+    if not rented:
+        return (f"Fastest: {fastest.label}, {_time(fastest)}{_gain(fastest, here)}.",)
+    cheapest = min(rented, key=lambda r: (r.usd_per_epoch or 0.0, r.step_s))
+    if cheapest is fastest:
+        return (f"Cheapest and fastest: {_rented(cheapest)}, {_time_and_money(cheapest)}{_gain(cheapest, here)}.",)
+    money = _time_and_money(fastest) if fastest.usd_per_epoch is not None else f"{_time(fastest)} (nobody rents it out)"
+    return (
+        f"Cheapest: {_rented(cheapest)}, {_time_and_money(cheapest)}{_gain(cheapest, here)}.",
+        f"Fastest: {fastest.label}, {money}{_gain(fastest, None)}.",
+    )
+
+
+def _rented(row: Row) -> str:
+    assert row.offer is not None
+    return f"a rented {row.label} ({row.offer.provider}, {usd(row.offer.usd_per_h)}/h)"
+
+
+def _gain(row: Row, here: Row | None) -> str:
+    if row.speedup is None:
+        return ""
+    if here is None:
+        return f", {times(row.speedup)} as fast"
+    return f", {times(row.speedup)} as fast as {here.label} ({rough_duration(here.epoch_s or here.step_s)})"
+
+
+def _time(row: Row) -> str:
+    if row.epoch_s is None:
+        return f"{rough_duration(row.step_s)} a step"
+    return f"{rough_duration(row.epoch_s)} an epoch"
+
+
+def _time_and_money(row: Row) -> str:
+    if row.epoch_s is None or row.usd_per_epoch is None:
+        return _time(row)
+    return f"{rough_duration(row.epoch_s)} and {usd(row.usd_per_epoch)} an epoch"
+
+
+def _why(gpus: Sequence[Row]) -> tuple[str, ...]:
+    by_bound: dict[str, list[Row]] = {}
+    for row in gpus:
+        if row.bound is not None:
+            by_bound.setdefault(row.bound, []).append(row)
+    groups = sorted(by_bound.items(), key=lambda item: -len(item[1]))
+    if not groups:
+        return ()
+    known = sum(len(rows) for _, rows in groups)
+    if len(groups) == 1:
+        where = f"on {groups[0][1][0].label}" if known == 1 else f"on all {known} GPUs"
+        return (f"Why: {where} {_WHY[groups[0][0]]}.",)
+    first, *others = (f"{_names(rows, known)} {_WHY[bound]}" for bound, rows in groups)
+    return (f"Why: on {'; on '.join([first, *others])}.",)
+
+
+def _names(rows: Sequence[Row], of: int) -> str:
+    labels = [r.label for r in rows]
+    if len(labels) > 3:
+        return f"{len(labels)} of {of} GPUs"
+    return labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,206 @@
+"""A comparison's columns, as text a person reads: every table, in a terminal or a notebook, is made of these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from whichgpu.comparison.comparison import Comparison, Row
+from whichgpu.units import DAY_S, HOUR_S, MICRO, MILLI, MINUTE_S, duration, three_digits, usd
+
+NOTHING = "–"
+_SHORT_BOUND = {"compute": "compute", "memory bandwidth": "memory", "host launch": "host"}
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        key: Its name in code.
+        heading: Its title, in two lines.
+        text: What it shows of a row.
+        numeric: Whether it is set flush right.
+        room: In which order a narrow table does without it: 0 stays longest.
+        short_for: Key of the column it stands in for where there is no room for that one.
+    """
+
+    key: str
+    heading: tuple[str, str]
+    text: Callable[[Row], str]
+    numeric: bool = True
+    room: int = 0
+    short_for: str = ""
+
+
+def columns(comparison: Comparison) -> tuple[Column, ...]:
+    """Return the columns of `comparison` after the device's name, in order; those with nothing to say are left out."""
+    epochs = comparison.job.epochs
+    has_epochs = comparison.job.samples_per_epoch is not None
+    level = f"{comparison.interval_level:.0%}".replace("%", " %")
+    precisions = {row.precision for row in comparison.rows}
+    listed = [Column("step", ("Time a", "step"), lambda row: step_text(row.step_s))]
+    listed.append(Column("range", (level, "range"), range_text, room=2))
+    listed.append(Column("samples", ("Samples", "per s"), lambda row: three_digits(row.samples_per_s), room=3))
+    if has_epochs:
+        listed.append(
+            Column("epoch", ("Time an", "epoch"), lambda row: _duration(row.epoch_s), room=4 if epochs > 1 else 0)
+        )
+        if epochs > 1:
+            listed.append(Column("job", ("Time for", f"{epochs:,} epochs"), lambda row: _duration(row.job_s)))
+    listed.append(Column("speedup", ("Speed-", "up"), lambda row: _speedup(row.speedup)))
+    if has_epochs:
+        listed.append(
+            Column("usd", ("Cost an", "epoch"), lambda row: _usd(row.usd_per_epoch), room=4 if epochs > 1 else 0)
+        )
+        if epochs > 1:
+            listed.append(Column("usd_job", ("Cost of", f"{epochs:,} epochs"), lambda row: _usd(row.usd_per_job)))
+    listed.append(Column("bound", ("Limited", "by"), lambda row: row.bound or NOTHING, numeric=False, room=5))
+    listed.append(Column("bound_short", ("Limited", "by"), short_bound, numeric=False, room=1, short_for="bound"))
+    if len(precisions) > 1:
+        listed.append(Column("precision", ("", "Precision"), lambda row: row.precision, numeric=False, room=7))
+    listed.append(Column("offer", ("Cheapest", "rental"), offer_text, numeric=False, room=6))
+    return tuple(listed)
+
+
+def full_columns(comparison: Comparison) -> tuple[Column, ...]:
+    """Return the columns where there is room for all, none in its short form."""
+    return tuple(c for c in columns(comparison) if not c.short_for)
+
+
+def times(ratio: float) -> str:
+    """Return a ratio: '38x', '1.3x', '0.047x'."""
+    return f"{float(f'{ratio:.3g}'):,.0f}x" if ratio >= 9.95 else f"{float(f'{ratio:.2g}'):#.2g}x"
+
+
+def rough_duration(seconds: float) -> str:
+    """Return a duration no finer than a prediction is: '17 min', '1 h 27 min', '6 d 20 h'."""
+    for unit_s in (DAY_S, HOUR_S, MINUTE_S):
+        if seconds >= 9.5 * unit_s and seconds >= 99.95:
+            return duration(round(seconds / unit_s) * unit_s)
+    return duration(seconds)
+
+
+def step_text(seconds: float) -> str:
+    """Return a step's time, in seconds however long: '1.84 ms', '112 s'."""
+    scale, unit = _scale(seconds)
+    return f"{three_digits(seconds / scale)} {unit}"
+
+
+def range_text(row: Row) -> str:
+    """Return a row's interval in the unit of its step: '1.2–2.8'."""
+    scale, _ = _scale(row.step_s)
+    low, high = row.step_s_low / scale, row.step_s_high / scale
+    for digits in (2, 3):
+        texts = _digits(low, digits), _digits(high, digits)
+        if texts[0] != texts[1]:
+            break
+    return f"{texts[0]}–{texts[1]}"
+
+
+def short_bound(row: Row) -> str:
+    """Return what limits a row, in one word."""
+    return NOTHING if row.bound is None else _SHORT_BOUND.get(row.bound, row.bound)
+
+
+def offer_text(row: Row) -> str:
+    """Return who rents the device out for how much: 'RunPod $0.34/h'."""
+    if row.offer is None:
+        return NOTHING
+    count = f"{row.offer.device_count} for " if row.offer.device_count > 1 else ""
+    return f"{row.offer.provider} {count}{usd(row.offer.usd_per_h)}/h"
+
+
+def headline(comparison: Comparison) -> str:
+    """Return what was compared: 'resnet50, batch 256, amp-fp16, channels_last'."""
+    job = comparison.job
+    parts = (job.name, f"batch {job.samples_per_step:,}", job.precision, job.layout)
+    return ", ".join(part for part in parts if part)
+
+
+def subline(comparison: Comparison) -> str:
+    """Return what its words mean: '1 epoch = 5,005 steps = 1,281,167 samples; 1 sample = 1 image of 224x224'."""
+    job = comparison.job
+    sample = "" if job.sample == "sample" else f"1 sample = 1 {job.sample}"
+    if job.samples_per_epoch is None or job.steps_per_epoch is None:
+        return sample
+    epoch = f"1 epoch = {job.steps_per_epoch:,} steps = {job.samples_per_epoch:,} samples"
+    return f"{epoch}; {sample}" if sample else epoch
+
+
+def kinds(comparison: Comparison) -> list[tuple[str, list[Row]]]:
+    """Return the rows in groups under the words that tell measured from predicted."""
+    groups = [
+        ("measured here", [r for r in comparison.rows if r.kind == "measured"]),
+        ("predicted", [r for r in comparison.rows if r.kind == "predicted"]),
+    ]
+    return [(title, rows) for title, rows in groups if rows]
+
+
+def footnotes(rows: Sequence[Row]) -> tuple[dict[str, int], list[str]]:
+    """Return the number of every note of `rows`, and the notes in that order."""
+    numbers: dict[str, int] = {}
+    for row in rows:
+        for note in row.notes:
+            numbers.setdefault(note, len(numbers) + 1)
+    return numbers, list(numbers)
+
+
+def marks(row: Row, numbers: dict[str, int]) -> str:
+    """Return the raised numbers of a row's footnotes: '¹ ³', or ''."""
+    return " ".join(raised(numbers[note]) for note in row.notes)
+
+
+def raised(number: int) -> str:
+    """Return a footnote's number in small raised digits."""
+    return str(number).translate(_SUPERSCRIPTS)
+
+
+def interval_line(comparison: Comparison) -> str:
+    """Return what the ranges of predicted rows mean; '' where nothing was predicted."""
+    if all(row.kind == "measured" for row in comparison.rows):
+        return ""
+    return (
+        f"Range: the truth should lie inside for {comparison.interval_level:.0%} of predictions".replace("%", " %")
+        + f"; {comparison.interval_basis.rstrip('.')}."
+    )
+
+
+def price_line(comparison: Comparison) -> str:
+    """Return when the prices of a comparison were seen, or '' if it has none."""
+    offers = [row.offer for row in comparison.rows if row.offer is not None]
+    if not offers:
+        return ""
+    oldest, newest = max(o.age_days for o in offers), min(o.age_days for o in offers)
+    first, last = min(o.observed for o in offers), max(o.observed for o in offers)
+    ages = f"{_days(newest)} old" if oldest == newest else f"{newest} to {_days(oldest)} old"
+    seen = first if first == last else f"{first} to {last}"
+    return f"Prices: cheapest on-demand rental of the whole machine, no disk, traffic or tax; seen {seen} ({ages})."
+
+
+def _scale(seconds: float) -> tuple[float, str]:
+    if seconds < 0.9995 * MILLI:
+        return MICRO, "us"
+    return (MILLI, "ms") if seconds < 0.9995 else (1.0, "s")
+
+
+def _digits(value: float, digits: int) -> str:
+    rounded = float(f"{value:.{digits}g}")
+    return f"{rounded:,.0f}" if rounded >= 10 ** (digits - 1) else f"{rounded:#.{digits}g}"
+
+
+def _duration(seconds: float | None) -> str:
+    return NOTHING if seconds is None else rough_duration(seconds)
+
+
+def _speedup(ratio: float | None) -> str:
+    return NOTHING if ratio is None else times(ratio)
+
+
+def _usd(amount: float | None) -> str:
+    return NOTHING if amount is None else usd(amount)
+
+
+def _days(count: int) -> str:
+    return f"{count} day" if count == 1 else f"{count} days"

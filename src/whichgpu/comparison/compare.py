@@ -1,0 +1,191 @@
+"""Comparing: one job, priced on every device asked for, beside what was measured on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import TYPE_CHECKING
+
+from whichgpu.comparison.comparison import Comparison, JobSummary, Row
+from whichgpu.comparison.measured import measured_row, prediction_note
+from whichgpu.comparison.money import offer_notes, row_offer, usd_for
+from whichgpu.devices import DEFAULT_DEVICES, devices as shipped_devices, find_device, this_cpu
+from whichgpu.devices.device import Device
+from whichgpu.errors import OptionError
+from whichgpu.estimate import Estimate, estimate, estimate_all, runnable_precision
+from whichgpu.graph import Job, precision as precision_named
+from whichgpu.units import binary_bytes
+
+if TYPE_CHECKING:
+    from whichgpu.measure import Measurement
+
+ALL = "all"
+THIS_CPU = "this CPU"
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A device to compare, and whether the user asked for this very one."""
+
+    device: Device
+    named: bool
+
+
+def compare(
+    job: Job,
+    devices: Sequence[Device | str] | None = None,
+    *,
+    measurements: Sequence[Measurement] = (),
+    epochs: int = 1,
+    precision: str | None = None,
+    allow_fallback: bool = False,
+) -> Comparison:
+    """Return one row a device: those measured first, then those predicted, in the order asked for.
+
+    Speed-ups refer to this machine's CPU: as measured if it is among `measurements`, else as predicted, in a row of
+    its own.
+
+    Args:
+        job: What to train.
+        devices: Devices or their names; "all" stands for every device known. `DEFAULT_DEVICES` if not given.
+        measurements: What the job really took on devices of this machine.
+        epochs: Passes over the data the job makes, 1 or more.
+        precision: What to train in. If not given, every device runs the job's own, or what PyTorch would run there
+            instead, and its row says so. If given, a device asked for by name must have it.
+        allow_fallback: Whether a device without `precision` may run something else.
+
+    Raises:
+        OptionError: If `epochs` is less than 1.
+        UnknownNameError: If a device or the precision is not known.
+        PrecisionError: If a named device lacks `precision` and `allow_fallback` is not set.
+    """
+    if epochs < 1:
+        raise OptionError(f"Epochs are {epochs}; expected 1 or more.")
+    wanted = precision_named(job.precision if precision is None else precision)
+    choices = _choose(devices)
+    lacking = {c.device.name for c in choices if runnable_precision(c.device, wanted).name != wanted.name}
+    left_out: list[str] = []
+    if precision is not None and not allow_fallback:
+        for choice in choices:
+            if choice.named and choice.device.name in lacking:
+                estimate(job, choice.device, precision=precision)  # raises, and says what it would run
+        left_out = [c.device.short_name for c in choices if c.device.name in lacking]
+        choices = [c for c in choices if c.device.name not in lacking]
+    chosen = [c.device for c in choices]
+
+    # The reference may run what it can: it is there to be compared with, not to be chosen. One call counts the graph
+    # once for all devices.
+    here = this_cpu()
+    reference, *estimates = estimate_all(job, (here, *chosen), precision=precision, allow_fallback=True)
+
+    today = date.today()
+    rows = [measured_row(m, job, here, THIS_CPU, today) for m in measurements]
+    measured_cpu = next((r for r in rows if not r.accelerator), None)
+    if measured_cpu is None:
+        rows.append(_predicted_row(reference, here, today, wanted.name, THIS_CPU))
+        reference_step_s = reference.step_s
+    else:
+        note = prediction_note(measured_cpu, _estimate_in(job, here, measured_cpu.precision))
+        rows = [replace(r, notes=(*r.notes, note)) if r is measured_cpu else r for r in rows]
+        reference_step_s = measured_cpu.step_s
+    known = {r.device for r in rows if r.kind == "predicted"}
+    for device, predicted in zip(chosen, estimates, strict=True):
+        if device.name not in known:
+            rows.append(_predicted_row(predicted, device, today, wanted.name, device.short_name))
+    return Comparison(
+        job=_summary(job, reference, wanted.name, epochs),
+        rows=tuple(_over_epochs(replace(r, speedup=reference_step_s / r.step_s), epochs) for r in rows),
+        reference=here.name if measured_cpu is None else measured_cpu.device,
+        interval_level=reference.interval.level,
+        interval_basis=reference.interval.basis,
+        notes=(*job.notes, *_left_out_note(left_out, wanted.name)),
+    )
+
+
+def _choose(devices: Sequence[Device | str] | None) -> list[_Choice]:
+    """Return the devices asked for, each once, at its first place."""
+    asked = [_Choice(find_device(name), False) for name in DEFAULT_DEVICES] if devices is None else []
+    for device in devices or ():
+        if device == ALL:
+            asked += [_Choice(d, False) for d in shipped_devices()]
+        else:
+            asked.append(_Choice(find_device(device) if isinstance(device, str) else device, True))
+    named = {c.device.name for c in asked if c.named}
+    by_name = {c.device.name: c.device for c in reversed(asked)}
+    return [_Choice(by_name[name], name in named) for name in dict.fromkeys(c.device.name for c in asked)]
+
+
+def _estimate_in(job: Job, device: Device, precision: str) -> Estimate:
+    return estimate_all(job, (device,), precision=precision, allow_fallback=True)[0]
+
+
+def _predicted_row(estimate: Estimate, device: Device, today: date, wanted: str, label: str) -> Row:
+    offer = row_offer(device, today)
+    fits = None
+    if estimate.peak_bytes is not None and device.memory_bytes is not None:
+        fits = estimate.peak_bytes <= device.memory_bytes
+    notes = list(estimate.notes)
+    if label == THIS_CPU:
+        notes.insert(0, f"This CPU is {device.name}.")
+    if estimate.precision != wanted and not any(estimate.precision in note for note in notes):
+        notes.append(f"Has no {wanted}: runs {estimate.precision} instead.")
+    if fits is False and estimate.peak_bytes is not None and device.memory_bytes is not None:
+        notes.append(
+            f"Does not fit: the tensors of a step need {binary_bytes(estimate.peak_bytes)}, "
+            f"it has {binary_bytes(device.memory_bytes)}. The time is that of a device with more memory."
+        )
+    return Row(
+        device=device.name,
+        label=label,
+        accelerator=not device.is_cpu,
+        kind="predicted",
+        precision=estimate.precision,
+        step_s=estimate.step_s,
+        step_s_low=estimate.interval.low,
+        step_s_high=estimate.interval.high,
+        samples_per_s=estimate.samples_per_s,
+        epoch_s=estimate.epoch_s,
+        job_s=None,
+        speedup=None,
+        bound=estimate.bound,
+        usd_per_epoch=None,
+        usd_per_job=None,
+        offer=offer,
+        fits=fits,
+        notes=(*notes, *offer_notes(offer)),
+    )
+
+
+def _over_epochs(row: Row, epochs: int) -> Row:
+    """Return `row` with the time of all epochs and the prices that follow from its offer."""
+    job_s = None if row.epoch_s is None else row.epoch_s * epochs
+    return replace(
+        row, job_s=job_s, usd_per_epoch=usd_for(row.epoch_s, row.offer), usd_per_job=usd_for(job_s, row.offer)
+    )
+
+
+def _summary(job: Job, estimate: Estimate, precision: str, epochs: int) -> JobSummary:
+    return JobSummary(
+        name=job.name,
+        samples_per_step=job.samples_per_step,
+        samples_per_epoch=job.samples_per_epoch,
+        steps_per_epoch=job.steps_per_epoch,
+        epochs=epochs,
+        precision=precision,
+        layout=job.layout,
+        sample=job.sample,
+        source=job.source,
+        flops_per_step=estimate.flops,
+        bytes_per_step=estimate.bytes_moved,
+        peak_bytes=estimate.peak_bytes,
+        options=dict(job.options),
+        notes=job.notes,
+    )
+
+
+def _left_out_note(labels: Sequence[str], precision: str) -> tuple[str, ...]:
+    if not labels:
+        return ()
+    count = "1 device has" if len(labels) == 1 else f"{len(labels)} devices have"
+    return (f"{count} no {precision} and left out: {', '.join(labels)}. --allow-fallback shows what they would run.",)

@@ -1,0 +1,54 @@
+"""The JSON form of comparisons: schema "whichgpu.comparison/1", described in docs/json.md.
+
+``schema/comparison-1.schema.json`` in this folder says the same to a machine.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib import resources
+from typing import Any, cast
+
+from whichgpu.comparison.answer import answer
+from whichgpu.comparison.comparison import SCHEMA, Comparison, Row
+
+LIST_SCHEMA = "whichgpu.comparisons/1"
+
+
+def comparison_to_document(comparison: Comparison) -> dict[str, Any]:
+    """Return the document of one comparison: dicts, lists, strings, numbers, booleans and None only."""
+    job = asdict(comparison.job)
+    return {
+        "schema": SCHEMA,
+        "job": {**job, "options": _plain(job["options"]), "notes": list(job["notes"])},
+        "reference": comparison.reference,
+        "interval": {"level": comparison.interval_level, "basis": comparison.interval_basis},
+        "answer": list(answer(comparison)),
+        "rows": [_row(row) for row in comparison.rows],
+        "notes": list(comparison.notes),
+    }
+
+
+def comparisons_to_document(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """Return the document of one comparison as it is, or of several as ``{"schema": "whichgpu.comparisons/1", ...}``."""
+    if len(comparisons) == 1:
+        return comparison_to_document(comparisons[0])
+    return {"schema": LIST_SCHEMA, "comparisons": [comparison_to_document(c) for c in comparisons]}
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a comparison document, as it ships."""
+    file = resources.files("whichgpu.comparison") / "schema" / "comparison-1.schema.json"
+    return cast("dict[str, Any]", json.loads(file.read_text(encoding="utf-8")))
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {**asdict(row), "notes": list(row.notes)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value

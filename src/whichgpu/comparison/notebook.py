@@ -1,0 +1,53 @@
+"""A comparison as HTML, for notebooks: one table, nothing but inline style, every text escaped."""
+
+from __future__ import annotations
+
+from html import escape
+
+from whichgpu.comparison.answer import answer
+from whichgpu.comparison.cells import (
+    footnotes,
+    full_columns,
+    headline,
+    interval_line,
+    kinds,
+    marks,
+    price_line,
+    subline,
+)
+from whichgpu.comparison.comparison import Comparison, Row
+
+
+def comparison_to_html(comparison: Comparison) -> str:
+    """Return an HTML fragment: the answer, the table, measured and predicted rows under their own headings, notes."""
+    shown = full_columns(comparison)
+    numbers, notes = footnotes(comparison.rows)
+
+    def line(row: Row) -> str:
+        raised = marks(row, numbers)
+        name = escape(row.label) + (f" {escape(raised)}" if raised else "")
+        cells = "".join(_cell("td", escape(c.text(row)), c.numeric) for c in shown)
+        weight = "font-weight:600" if row.kind == "measured" else "font-weight:400"
+        title = escape(row.device, quote=True)
+        return f'<tr style="{weight}"><th scope="row" title="{title}" style="text-align:left">{name}</th>{cells}</tr>'
+
+    head = "".join(_cell("th", escape(" ".join(c.heading).replace("- ", "-").strip()), c.numeric) for c in shown)
+    body = "".join(
+        f'<tr><th colspan="{len(shown) + 1}" style="text-align:left;font-style:italic">{escape(title)}</th></tr>'
+        + "".join(line(row) for row in rows)
+        for title, rows in kinds(comparison)
+    )
+    words = "".join(f"<p>{escape(sentence)}</p>" for sentence in answer(comparison))
+    below = [interval_line(comparison), price_line(comparison), *comparison.notes]
+    listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return (
+        f'<div class="whichgpu">{words}<table><caption style="text-align:left">{escape(headline(comparison))}</caption>'
+        f'<thead><tr><th style="text-align:left">Device</th>{head}</tr></thead><tbody>{body}</tbody></table>'
+        + (f"<ol>{listed}</ol>" if listed else "")
+        + "".join(f"<p><small>{escape(text)}</small></p>" for text in below if text)
+        + "</div>"
+    )
+
+
+def _cell(tag: str, text: str, numeric: bool) -> str:
+    return f'<{tag} style="text-align:{"right" if numeric else "left"}">{text}</{tag}>'

@@ -1,0 +1,46 @@
+"""Comparisons as CSV (RFC 4180): one line a row of every job, the fields of the JSON form, SI units, no rounding."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from io import StringIO
+
+from whichgpu.comparison.comparison import Comparison, Row
+from whichgpu.report.page import Page
+
+_FIELDS = (
+    "device",
+    "kind",
+    "precision",
+    "step_s",
+    "step_s_low",
+    "step_s_high",
+    "samples_per_s",
+    "epoch_s",
+    "job_s",
+    "speedup",
+    "bound",
+    "fits",
+    "usd_per_epoch",
+    "usd_per_job",
+)
+_OFFER_FIELDS = ("provider", "sku", "device_count", "usd_per_h", "usd_per_h_high", "observed", "age_days", "source")
+
+
+def render(comparisons: Sequence[Comparison], page: Page) -> str:
+    """Return a header and a line a row; what is unknown is left empty."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("job", "samples_per_step", "epochs", *_FIELDS, *(f"offer_{f}" for f in _OFFER_FIELDS), "notes"))
+    for comparison in comparisons:
+        job = comparison.job
+        for row in comparison.rows:
+            writer.writerow((job.name, job.samples_per_step, job.epochs, *_values(row), " ".join(row.notes)))
+    return text.getvalue()
+
+
+def _values(row: Row) -> list[object]:
+    values = [getattr(row, field) for field in _FIELDS]
+    values += [None if row.offer is None else getattr(row.offer, field) for field in _OFFER_FIELDS]
+    return ["true" if v is True else "false" if v is False else v for v in values]

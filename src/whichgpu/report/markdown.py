@@ -1,0 +1,56 @@
+"""Comparisons as Markdown, for an issue or a README: one section a job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from whichgpu.comparison.answer import answer
+from whichgpu.comparison.cells import (
+    footnotes,
+    full_columns,
+    headline,
+    interval_line,
+    kinds,
+    marks,
+    price_line,
+    subline,
+)
+from whichgpu.comparison.comparison import Comparison
+from whichgpu.report.page import Page
+
+
+def render(comparisons: Sequence[Comparison], page: Page) -> str:
+    """Return a heading, the answer, a table and its notes for every comparison."""
+    return "\n".join(_section(c) for c in comparisons)
+
+
+def _section(comparison: Comparison) -> str:
+    shown = full_columns(comparison)
+    numbers, notes = footnotes(comparison.rows)
+    headings = [" ".join(c.heading).replace("- ", "-").strip() for c in shown]
+    lines = [f"### {_escape(headline(comparison))}", ""]
+    lines += [_escape(sentence) + "  " for sentence in answer(comparison)]
+    lines += [
+        "",
+        _row(["Device", "", *headings]),
+        _row(["---", "---", *("--:" if c.numeric else "---" for c in shown)]),
+    ]
+    for title, rows in kinds(comparison):
+        lines += [_row([f"{r.label} {marks(r, numbers)}".strip(), title, *(c.text(r) for c in shown)]) for r in rows]
+    lines.append("")
+    lines += [f"{number}. {_escape(note)}" for number, note in enumerate(notes, 1)]
+    lines += [""] * bool(notes)
+    lines += [f"{_escape(text)}  " for text in (interval_line(comparison), price_line(comparison)) if text]
+    lines += [f"{_escape(note)}  " for note in comparison.notes]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(_escape(cell) if cell.strip('-:') else cell for cell in cells)} |"
+
+
+def _escape(text: str) -> str:
+    """Return `text` with what Markdown would read as markup made plain."""
+    for character in "\\`*_[]<>|$":
+        text = text.replace(character, f"\\{character}")
+    return text.replace("\n", " ")

@@ -1,0 +1,59 @@
+"""A plain table with rules under its head and between its groups, which reads the same with and without colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a table.
+
+    Attributes:
+        cells: Its texts; fewer than there are columns leave the rest empty.
+        style: Of all its cells, in the words of Rich.
+        rule_above: Whether a rule parts it from the line above.
+    """
+
+    cells: tuple[str, ...]
+    style: str = ""
+    rule_above: bool = False
+
+
+def ruled_table(headings: Sequence[Sequence[str]], numeric: Sequence[bool], lines: Sequence[Line], gap: int) -> Table:
+    """Return a table of `lines` under `headings`, each a few lines of text, with `gap` spaces between its columns.
+
+    Numbers are set flush right. Of a gap one space is the divider that is not drawn, the others are padding.
+    """
+    from rich.box import Box
+    from rich.table import Table
+    from rich.text import Text
+
+    box = Box("    \n    \n ── \n    \n ── \n    \n    \n    \n")
+    table = Table(box=box, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0), header_style="bold")
+    for heading, right in zip(headings, numeric, strict=True):
+        title = "\n".join(heading)
+        table.add_column(Text(title), justify="right" if right else "left", no_wrap=True, vertical="bottom")
+    for line in lines:
+        if line.rule_above:
+            table.add_section()
+        table.add_row(*(Text(cell) for cell in line.cells), style=line.style)
+    return table
+
+
+def numbered(items: Sequence[tuple[str, str]], style: str = "") -> Table:
+    """Return paragraphs, each behind its mark, with what does not fit a line indented under its beginning."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for mark, text in items:
+        table.add_row(Text(mark), Text(text), style=style)
+    return table

@@ -1,0 +1,78 @@
+"""Comparisons as tables for a terminal: the answer in words, the rows, what a reader must know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from whichgpu.comparison.answer import answer
+from whichgpu.comparison.cells import (
+    Column,
+    columns,
+    footnotes,
+    headline,
+    interval_line,
+    kinds,
+    marks,
+    price_line,
+    raised,
+    subline,
+)
+from whichgpu.comparison.comparison import Comparison, Row
+from whichgpu.report.page import Page, print_on
+from whichgpu.report.ruled import Line, numbered, ruled_table
+
+
+def render(comparisons: Sequence[Comparison], page: Page) -> str:
+    """Return one table a comparison, as wide as `page` at most; a narrow page loses columns, never rows."""
+    return "\n\n".join(_render_one(c, page) for c in comparisons)
+
+
+def _render_one(comparison: Comparison, page: Page) -> str:
+    from rich.table import Table
+    from rich.text import Text
+
+    numbers, notes = footnotes(comparison.rows)
+    groups = kinds(comparison)
+    names = [f"{row.label} {marks(row, numbers)}".strip() for _, rows in groups for row in rows]
+    name_width = max(map(len, (*names, *(title for title, _ in groups))))
+    shown, gap = _that_fit(columns(comparison), comparison.rows, page.width - name_width)
+    left = iter(names)
+    lines: list[Line] = []
+    for title, rows in groups:
+        lines.append(Line((title,), "bold" if rows[0].kind == "measured" else "italic", rule_above=bool(lines)))
+        lines += [Line((next(left), *(c.text(row) for c in shown)), _style(row)) for row in rows]
+    headings = (("", "Device"), *(c.heading for c in shown))
+    below = [interval_line(comparison), price_line(comparison), *comparison.notes]
+    blocks = [
+        Text("\n").join(
+            [Text(headline(comparison), "bold"), *([Text(what, "dim")] if (what := subline(comparison)) else [])]
+        ),
+        numbered([("•", sentence) for sentence in answer(comparison)]),
+        ruled_table(headings, (False, *(c.numeric for c in shown)), lines, gap),
+        numbered([(raised(n), note) for n, note in enumerate(notes, 1)], "dim"),
+        numbered([("•", text) for text in below if text], "dim"),
+    ]
+    return print_on(page, [b for b in blocks if not isinstance(b, Table) or b.row_count])
+
+
+def _that_fit(listed: Sequence[Column], rows: Sequence[Row], width: int) -> tuple[list[Column], int]:
+    """Return the columns that fit beside the names, and the gap between them: as many as there is room for."""
+    full = [c for c in listed if not c.short_for]
+    by_key = {c.short_for: c for c in listed if c.short_for}
+    tries = [full]
+    while any(c.room for c in tries[-1]):
+        last = max(tries[-1], key=lambda c: c.room)
+        short = by_key.get(last.key)
+        tries.append([s for c in tries[-1] if (s := short if c is last else c) is not None])
+    for shown in tries:
+        needed = sum(max(len(t) for t in (*c.heading, *(c.text(r) for r in rows))) for c in shown)
+        for gap in (2, 1):
+            if needed + gap * len(shown) <= width:
+                return shown, gap
+    return tries[-1], 1
+
+
+def _style(row: Row) -> str:
+    if row.kind == "measured":
+        return "bold green"
+    return "dim" if row.fits is False else ""
