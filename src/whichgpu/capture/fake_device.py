@@ -1,0 +1,226 @@
+"""The phantom GPU's dispatcher: answers every operator on it with tensors of the right shape, dtype and strides."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from whichgpu.capture import special_ops
+from whichgpu.capture.op_traits import OpTraits, traits_of
+from whichgpu.capture.phantom_tensor import META, KernelCall, PhantomTensor, wrap
+from whichgpu.capture.shadow import Shadow, give_shadow, real_result
+from whichgpu.capture.storages import Storages
+from whichgpu.errors import CaptureError
+
+if TYPE_CHECKING:
+    from whichgpu.capture.recorder import Recorder
+
+# What an operator gave for arguments of one kind: (shape, strides, dtype) of each result.
+_Made = tuple[tuple[torch.Size, tuple[int, ...], torch.dtype] | None, ...]
+
+
+class FakeDevice(TorchDispatchMode):
+    """A CUDA device of shapes and dtypes.
+
+    Attributes:
+        storages: Its memory.
+        recorder: What writes the operators down, while a step is recorded.
+        wants_meta: Set while the user's own code asks for the real meta device.
+        placeholders_read: How often a float was read back whose value is not known.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.storages = Storages()
+        self.recorder: Recorder | None = None
+        self.wants_meta = False
+        self.placeholders_read = 0
+        self._made: dict[Any, tuple[_Made, bool]] = {}
+
+    @classmethod
+    def ignore_compile_internals(cls) -> bool:
+        """Take part even where torch.compile is at work."""
+        return False
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Wrapping the handler against torch.compile would cost more than most of its calls.
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Answer one operator."""
+        with torch._C.DisableTorchFunction():
+            return self.answer(func, args, kwargs or {})
+
+    def answer(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return the result of `func`, on the phantom GPU if it works there, and record it."""
+        phantoms: list[PhantomTensor] = []
+        others: list[torch.Tensor] = []
+        key = (func, _key(args, phantoms, others), _key(kwargs.values(), phantoms, others), *kwargs)
+        device = kwargs.get("device")
+        if not phantoms and not self._is_wanted_here(device, others):
+            return func(*args, **kwargs)
+        special = special_ops.HANDLERS.get(func)
+        if special is not None:
+            result = special(self, func, args, kwargs)
+            if result is not NotImplemented:
+                return result
+        if device is not None and device.type != "cpu":
+            kwargs = {**kwargs, "device": META}
+        if kwargs.get("generator") is not None:
+            kwargs = {**kwargs, "generator": None}
+        traits = traits_of(func)
+        if phantoms and others:
+            _refuse_mixed(traits, others)
+        out = self._run(func, traits, args, kwargs, key, phantoms, bool(others))
+        if self.recorder is not None:
+            self.recorder.record(traits, args, kwargs, out)
+        return out
+
+    def _is_wanted_here(self, device: torch.device | None, others: list[torch.Tensor]) -> bool:
+        if device is None:
+            return False
+        if device.type == "meta":
+            # In C++ the phantom GPU goes by the name of meta; a plain meta tensor belongs to the user.
+            return not self.wants_meta and not any(t.is_meta for t in others)
+        return device.type == "cuda"
+
+    def _run(
+        self,
+        func: Any,
+        traits: OpTraits,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        key: Any,
+        phantoms: list[PhantomTensor],
+        has_others: bool,
+    ) -> Any:
+        real = None
+        if not phantoms or any(p.shadow is not None for p in phantoms):
+            real = real_result(func, traits, args, kwargs, bool(phantoms))
+        if traits.returns_nothing:
+            return None
+        if traits.is_fresh:
+            if real is not None:
+                return self._like_real(real)
+            found = self._made.get(key)
+            if found is not None:
+                made, is_single = found
+                outs = [None if m is None else self._make(m) for m in made]
+                return outs[0] if is_single else tuple(outs)
+            if traits.has_dynamic_shape:
+                raise CaptureError(_values_needed(traits.name))
+        out = self._run_kernel(func, traits, args, kwargs, has_others)
+        if not isinstance(out, (tuple, list)):
+            out = self._adopt(out)
+            if traits.is_fresh and isinstance(out, PhantomTensor):
+                self._made[key] = ((_description(out),), True)
+        else:
+            out = type(out)([self._adopt(o) for o in out])
+            if traits.is_fresh and all(o is None or isinstance(o, PhantomTensor) for o in out):
+                self._made[key] = (tuple(None if o is None else _description(o) for o in out), False)
+        if real is not None:
+            _shadow_views(out, real, phantoms[0].shadow if phantoms else None)
+        return out
+
+    def _run_kernel(
+        self, func: Any, traits: OpTraits, args: tuple[Any, ...], kwargs: dict[str, Any], has_others: bool
+    ) -> Any:
+        if has_others:
+            args = tuple(_to_meta(a) for a in args)
+            kwargs = {k: _to_meta(v) for k, v in kwargs.items()}
+        try:
+            with KernelCall():
+                return func(*args, **kwargs)
+        except NotImplementedError as error:
+            if func._can_decompose():
+                with self:
+                    return func.decompose(*args, **kwargs)
+            raise CaptureError(
+                f"The phantom GPU cannot tell the shape of what {traits.name} returns: it has no meta kernel. "
+                "An extension must register a fake kernel (torch.library.register_fake)."
+            ) from error
+
+    def _make(self, made: tuple[torch.Size, tuple[int, ...], torch.dtype]) -> PhantomTensor:
+        shape, stride, dtype = made
+        with KernelCall():
+            meta = torch.empty_strided(shape, stride, dtype=dtype, device=META)
+        out = wrap(meta)
+        self.storages.note(out)
+        return out
+
+    def _adopt(self, out: Any) -> Any:
+        if isinstance(out, torch.Tensor) and not isinstance(out, PhantomTensor) and out.is_meta:
+            out = wrap(out)
+            self.storages.note(out)
+        return out
+
+    def _like_real(self, real: Any) -> Any:
+        if isinstance(real, torch.Tensor):
+            return self.from_real(real)
+        if isinstance(real, (tuple, list)):
+            return type(real)([self._like_real(r) for r in real])
+        return real
+
+    def from_real(self, real: torch.Tensor) -> PhantomTensor:
+        """Return a new tensor on the phantom GPU with the shape, dtype and, if small, the value of `real`."""
+        made = self._make((real.shape, real.stride(), real.dtype))
+        give_shadow(made, real)
+        return made
+
+
+def _key(values: Any, phantoms: list[PhantomTensor], others: list[torch.Tensor]) -> tuple[Any, ...]:
+    """Return a hashable form of arguments that decides the form of the result, and collect the tensors among them."""
+    key: list[Any] = []
+    for value in values:
+        kind = type(value)
+        if kind is PhantomTensor:
+            phantoms.append(value)
+            key.append((value.shape, value.stride(), value.dtype))
+        elif kind is list or kind is tuple:
+            key.append(_key(value, phantoms, others))
+        elif isinstance(value, torch.Tensor):
+            others.append(value)
+            key.append((value.shape, value.stride(), value.dtype, value.device))
+        else:
+            # 1, 1.0 and True are equal, and promote a dtype differently.
+            key.append((kind, value))
+    return tuple(key)
+
+
+def _description(out: torch.Tensor) -> tuple[torch.Size, tuple[int, ...], torch.dtype]:
+    return out.shape, out.stride(), out.dtype
+
+
+def _shadow_views(out: Any, real: Any, source: Shadow | None) -> None:
+    outs = out if isinstance(out, (tuple, list)) else (out,)
+    reals = real if isinstance(real, (tuple, list)) else (real,)
+    for phantom, value in zip(outs, reals, strict=False):
+        if isinstance(phantom, PhantomTensor) and isinstance(value, torch.Tensor) and phantom.shadow is None:
+            give_shadow(phantom, value, source)
+
+
+def _to_meta(value: Any) -> Any:
+    if isinstance(value, torch.Tensor) and not isinstance(value, PhantomTensor) and not value.is_meta:
+        return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=META)
+    if isinstance(value, (list, tuple)) and any(isinstance(v, torch.Tensor) for v in value):
+        return [_to_meta(v) for v in value]
+    return value
+
+
+def _refuse_mixed(traits: OpTraits, others: list[torch.Tensor]) -> None:
+    """Raise as CUDA would if a CPU tensor meets one on the GPU; numbers and indices may."""
+    if any(t.dim() for t in others) and not traits.name.startswith(("aten.index", "aten._index_put", "aten._foreach")):
+        raise RuntimeError(
+            "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and "
+            f"{others[0].device}! (when calling {traits.name})"
+        )
+
+
+def _values_needed(name: str) -> str:
+    return (
+        f"The shape of what {name} returns depends on values that the phantom GPU does not have. "
+        "Capture a step whose shapes are fixed, or keep the tensor it depends on on the CPU."
+    )

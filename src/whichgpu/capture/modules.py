@@ -1,0 +1,63 @@
+"""Moving modules to the phantom GPU: parameters keep their identity, as they do when a real one takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from whichgpu.capture.patches import Patches
+from whichgpu.capture.phantom_tensor import PhantomTensor
+from whichgpu.errors import CaptureError
+
+
+def install(patches: Patches) -> None:
+    """Let Module.to, .cuda and the like carry parameters over in place.
+
+    torch assigns a parameter's data when both devices use tensors of one kind. Between CPU and phantom they do not, and
+    torch would make new parameters: an optimizer made before, or a second module that shares the weight, would lose them.
+    """
+    plain_apply = torch.nn.Module._apply
+
+    def apply(module: torch.nn.Module, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if not getattr(fn, "_keeps_identity", False):
+            fn = _keeping_identity(fn)
+        return plain_apply(module, fn, *args, **kwargs)
+
+    patches.set(torch.nn.Module, "_apply", apply)
+
+
+def _keeping_identity(fn: Callable[..., Any]) -> Callable[..., Any]:
+    def move(tensor: torch.Tensor) -> torch.Tensor:
+        moved: torch.Tensor = fn(tensor)
+        if not isinstance(tensor, torch.nn.Parameter):
+            return moved
+        if isinstance(moved, PhantomTensor) == isinstance(tensor, PhantomTensor):
+            return moved
+        become(tensor, moved)
+        return tensor
+
+    move._keeps_identity = True  # type: ignore[attr-defined]
+    return move
+
+
+def become(parameter: torch.Tensor, moved: torch.Tensor) -> None:
+    """Turn `parameter` into `moved`, its gradient left out, without changing which object it is.
+
+    Raises:
+        CaptureError: If autograd still holds on to it.
+    """
+    new = torch.nn.Parameter(moved.detach(), parameter.requires_grad)
+    for name, value in parameter.__dict__.items():
+        new.__dict__.setdefault(name, value)
+    grad, parameter.grad = parameter.grad, None
+    try:
+        torch.utils.swap_tensors(parameter, new)
+    except RuntimeError as error:
+        raise CaptureError(
+            "A parameter that has already been used on the CPU cannot move to the phantom GPU. "
+            "Move the model with .to('cuda') before its first forward pass."
+        ) from error
+    if grad is not None:
+        parameter.grad = grad.to(parameter.device)

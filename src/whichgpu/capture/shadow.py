@@ -1,0 +1,115 @@
+"""Real values of small tensors on the phantom GPU.
+
+Masks, lengths and token ids decide which way a step goes (`mask.all()`, `nonzero()`), so integer and boolean tensors
+keep a real copy on the CPU for as long as their values are known; so do a few floats, such as the scale of a gradient scaler.
+Every operator on shadowed tensors runs on their copies too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from whichgpu.capture.op_traits import OpTraits
+from whichgpu.capture.phantom_tensor import PhantomTensor
+
+# Above these a copy would cost time and memory, and no step is known to branch on so many values.
+LARGEST_INTEGER_ELEMENTS = 4_000_000
+LARGEST_FLOAT_ELEMENTS = 64
+
+_FACTORIES = frozenset(
+    {"zeros", "ones", "full", "arange", "eye", "tril_indices", "triu_indices", "scalar_tensor", "linspace"}
+)
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What all views of one value share: whether it is still known."""
+
+    known: bool = True
+
+
+@dataclass(slots=True)
+class Shadow:
+    """The value of a phantom tensor; views of one storage share their memory."""
+
+    value: torch.Tensor
+    memory: _Memory = field(default_factory=_Memory)
+
+
+def value_of(tensor: torch.Tensor) -> torch.Tensor | None:
+    """Return the real value of a tensor, or None if it is not known."""
+    if not isinstance(tensor, PhantomTensor):
+        return None if tensor.is_meta else tensor
+    shadow = tensor.shadow
+    return shadow.value if shadow is not None and shadow.memory.known else None
+
+
+def give_shadow(tensor: PhantomTensor, value: torch.Tensor, source: Shadow | None = None) -> None:
+    """Remember the value of `tensor`, unless it is large; `source` is the shadow whose storage it shares."""
+    limit = LARGEST_FLOAT_ELEMENTS if value.is_floating_point() or value.is_complex() else LARGEST_INTEGER_ELEMENTS
+    if value.numel() <= limit:
+        tensor.shadow = Shadow(value, source.memory if source is not None else _Memory())
+
+
+def forget(tensor: torch.Tensor) -> None:
+    """Note that the values of `tensor`, and of all that shares its storage, are no longer known."""
+    if isinstance(tensor, PhantomTensor) and tensor.shadow is not None:
+        tensor.shadow.memory.known = False
+
+
+def real_result(func: Any, traits: OpTraits, args: Sequence[Any], kwargs: dict[str, Any], has_phantoms: bool) -> Any:
+    """Return what `func` gives on the real values of its arguments, or None if one of them is not known.
+
+    Writing to an argument writes to its shadow, or forgets it.
+    """
+    if not has_phantoms and func._schema.name.removeprefix("aten::") not in _FACTORIES:
+        return None
+    known = not traits.is_random and (has_phantoms or _is_small_factory(func, args, kwargs))
+    if known:
+        try:
+            real_args = [_real(a) for a in args]
+            real_kwargs = {k: _real(v) for k, v in kwargs.items()}
+        except _UnknownError:
+            known = False
+    if not known:
+        if traits.written:
+            for name, value in (*zip(traits.arguments, args, strict=False), *kwargs.items()):
+                if name in traits.written:
+                    for tensor in value if isinstance(value, (list, tuple)) else (value,):
+                        forget(tensor)
+        return None
+    if "device" in real_kwargs:
+        real_kwargs["device"] = torch.device("cpu")
+    return func(*real_args, **real_kwargs)
+
+
+class _UnknownError(Exception):
+    """A value is not known."""
+
+
+def _real(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        found = value_of(value)
+        if found is None:
+            raise _UnknownError
+        return found
+    if isinstance(value, (list, tuple)) and value and not isinstance(value[0], (int, float)):
+        return [_real(v) for v in value]
+    return value
+
+
+def _is_small_factory(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    numbers = args[0] if args and isinstance(args[0], (list, tuple)) else args
+    dtype = kwargs.get("dtype")
+    if dtype is None:
+        whole = func._schema.name == "aten::arange" and all(isinstance(n, int) for n in numbers)
+        dtype = torch.int64 if whole else torch.get_default_dtype()
+    count = 1
+    for number in numbers:
+        if isinstance(number, (int, float)) and number > 0:
+            count *= int(number) or 1
+    return count <= (LARGEST_FLOAT_ELEMENTS if dtype.is_floating_point else LARGEST_INTEGER_ELEMENTS)
