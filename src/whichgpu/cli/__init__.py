@@ -1,1 +1,5 @@
-"""Being built."""
+"""The command line: arguments in, text out, one small file a command, no computation."""
+
+from whichgpu.cli.main import main
+
+__all__ = ["main"]

@@ -94,7 +94,7 @@ def _why(gpus: Sequence[Row]) -> tuple[str, ...]:
         return ()
     known = sum(len(rows) for _, rows in groups)
     if len(groups) == 1:
-        where = f"on {groups[0][1][0].label}" if known == 1 else f"on all {known} GPUs"
+        where = f"on {groups[0][1][0].label}" if known == 1 else f"on {'both' if known == 2 else f'all {known}'} GPUs"
         return (f"Why: {where} {_WHY[groups[0][0]]}.",)
     first, *others = (f"{_names(rows, known)} {_WHY[bound]}" for bound, rows in groups)
     return (f"Why: on {'; on '.join([first, *others])}.",)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from whichgpu.comparison.comparison import Comparison, JobSummary, Row
 from whichgpu.comparison.measured import measured_row, prediction_note
 from whichgpu.comparison.money import offer_notes, row_offer, usd_for
-from whichgpu.devices import DEFAULT_DEVICES, devices as shipped_devices, find_device, this_cpu
+from whichgpu.devices import DEFAULT_DEVICES, find_device, this_cpu
+from whichgpu.devices import devices as shipped_devices
 from whichgpu.devices.device import Device
 from whichgpu.errors import OptionError
 from whichgpu.estimate import Estimate, estimate, estimate_all, runnable_precision
-from whichgpu.graph import Job, precision as precision_named
+from whichgpu.graph import Job
+from whichgpu.graph import precision as precision_named
 from whichgpu.units import binary_bytes
 
 if TYPE_CHECKING:

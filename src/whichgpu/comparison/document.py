@@ -32,7 +32,7 @@ def comparison_to_document(comparison: Comparison) -> dict[str, Any]:
 
 
 def comparisons_to_document(comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    """Return the document of one comparison as it is, or of several as ``{"schema": "whichgpu.comparisons/1", ...}``."""
+    """Return the document of one comparison as it is, or one of schema "whichgpu.comparisons/1" that holds several."""
     if len(comparisons) == 1:
         return comparison_to_document(comparisons[0])
     return {"schema": LIST_SCHEMA, "comparisons": [comparison_to_document(c) for c in comparisons]}

@@ -17,6 +17,7 @@ from whichgpu.units import duration
 if TYPE_CHECKING:
     from whichgpu.measure import Measurement
 
+
 def measured_row(measurement: Measurement, job: Job, here: Device, label: str, today: date) -> Row:
     """Return the row of a measurement of `job`; its speed-up and prices are left to `compare`.
 

@@ -28,20 +28,21 @@ def comparison_to_html(comparison: Comparison) -> str:
         name = escape(row.label) + (f" {escape(raised)}" if raised else "")
         cells = "".join(_cell("td", escape(c.text(row)), c.numeric) for c in shown)
         weight = "font-weight:600" if row.kind == "measured" else "font-weight:400"
-        title = escape(row.device, quote=True)
-        return f'<tr style="{weight}"><th scope="row" title="{title}" style="text-align:left">{name}</th>{cells}</tr>'
+        full = escape(row.device, quote=True)
+        return f'<tr style="{weight}"><th scope="row" title="{full}" style="text-align:left">{name}</th>{cells}</tr>'
 
     head = "".join(_cell("th", escape(" ".join(c.heading).replace("- ", "-").strip()), c.numeric) for c in shown)
     body = "".join(
-        f'<tr><th colspan="{len(shown) + 1}" style="text-align:left;font-style:italic">{escape(title)}</th></tr>'
+        f'<tr><th colspan="{len(shown) + 1}" style="text-align:left;font-style:italic">{escape(kind)}</th></tr>'
         + "".join(line(row) for row in rows)
-        for title, rows in kinds(comparison)
+        for kind, rows in kinds(comparison)
     )
+    title = f"<p><b>{escape(headline(comparison))}</b><br>{escape(subline(comparison))}</p>"
     words = "".join(f"<p>{escape(sentence)}</p>" for sentence in answer(comparison))
     below = [interval_line(comparison), price_line(comparison), *comparison.notes]
     listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return (
-        f'<div class="whichgpu">{words}<table><caption style="text-align:left">{escape(headline(comparison))}</caption>'
+        f'<div class="whichgpu">{title}{words}<table>'
         f'<thead><tr><th style="text-align:left">Device</th>{head}</tr></thead><tbody>{body}</tbody></table>'
         + (f"<ol>{listed}</ol>" if listed else "")
         + "".join(f"<p><small>{escape(text)}</small></p>" for text in below if text)

@@ -29,6 +29,7 @@ def _section(comparison: Comparison) -> str:
     numbers, notes = footnotes(comparison.rows)
     headings = [" ".join(c.heading).replace("- ", "-").strip() for c in shown]
     lines = [f"### {_escape(headline(comparison))}", ""]
+    lines += [_escape(subline(comparison)), ""] * bool(subline(comparison))
     lines += [_escape(sentence) + "  " for sentence in answer(comparison)]
     lines += [
         "",

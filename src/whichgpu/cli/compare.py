@@ -1,0 +1,161 @@
+"""whichgpu compare: one job on many devices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from whichgpu.comparison import Comparison
+    from whichgpu.devices.device import Device
+    from whichgpu.graph import Job
+    from whichgpu.measure import Measurement
+
+
+class Format(StrEnum):
+    """Forms a comparison can take."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    md = "md"
+
+
+def compare(
+    jobs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="JOB",
+            help="Built-in jobs (`whichgpu jobs` lists them) or files of saved jobs. Default: mnist resnet50 gpt2.",
+            show_default=False,
+        ),
+    ] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help='A device by name, again for more, or "all". `whichgpu devices` lists them.'),
+    ] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", help="Samples of one step. Default: the job's own.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(metavar="NAME", help="fp32, tf32, amp-fp16, amp-bf16 or bf16. Default: the job's own.")
+    ] = None,
+    layout: Annotated[str | None, typer.Option(metavar="NAME", help="nchw or channels_last, for image models.")] = None,
+    epochs: Annotated[int, typer.Option(metavar="N", help="Passes over the data.")] = 1,
+    form: Annotated[
+        Format | None, typer.Option("--format", help="Default: what the name given to -o ends in, else table.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to this file, not to stdout.")
+    ] = None,
+    no_measure: Annotated[
+        bool, typer.Option("--no-measure", help="Do not train on this machine; predict its row.")
+    ] = False,
+    measure_seconds: Annotated[
+        float, typer.Option(metavar="S", help="How long to train each job on this machine.")
+    ] = 10.0,
+    allow_fallback: Annotated[
+        bool, typer.Option("--allow-fallback", help="Let a device without --precision run what it would run instead.")
+    ] = False,
+    device_file: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Devices of your own, in the form of a device file; all are compared."),
+    ] = None,
+) -> None:
+    """Compare: this CPU measured, every GPU predicted, with times, money and reasons."""
+    from whichgpu.cli.output import Output
+    from whichgpu.errors import OptionError
+    from whichgpu.report import render
+    from whichgpu.workloads import DEFAULT_JOBS
+
+    # Everything that can be wrong is found out before the long work begins: predicting takes no second.
+    if not measure_seconds > 0:
+        raise OptionError(f"--measure-seconds is {measure_seconds:g}; expected more than 0. --no-measure skips it.")
+    place = Output(output)
+    names = jobs or list(DEFAULT_JOBS)
+    request = Request(_devices(device or [], device_file or []), batch, precision, layout, epochs, allow_fallback)
+    predicted = [request.predict(name) for name in names]
+
+    chosen = form.value if form else place.default_format
+    finished: list[Comparison] = []
+    interrupted = False
+    for name, (job, comparison) in zip(names, predicted, strict=True):
+        if not no_measure:
+            comparison, interrupted = request.measure(name, job, comparison, measure_seconds)
+        finished.append(comparison)
+        if chosen == "table" and output is None:
+            # A person reads the first table while the next job trains.
+            place.write("\n\n" * (len(finished) > 1) + render([comparison], chosen, place.page()))
+        if interrupted:
+            break
+    if chosen != "table" or output is not None:
+        place.write(render(finished, chosen, place.page()))
+    if interrupted:
+        from whichgpu.cli.measuring import leave_interrupted
+
+        leave_interrupted()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user wants compared, the same for every job.
+
+    Attributes:
+        devices: Devices and names of devices; None for the default ones.
+        batch: Samples of one step, or None for a job's own.
+        precision: What to train in, or None for a job's own.
+        layout: Memory format of images, or None for a job's own.
+        epochs: Passes over the data.
+        allow_fallback: Whether a device without the precision may run another.
+    """
+
+    devices: list[Device | str] | None
+    batch: int | None
+    precision: str | None
+    layout: str | None
+    epochs: int
+    allow_fallback: bool
+
+    def compare(self, job: Job, measurements: Sequence[Measurement] = ()) -> Comparison:
+        """Return the comparison of one job."""
+        from whichgpu.comparison import compare
+
+        return compare(
+            job,
+            self.devices,
+            measurements=measurements,
+            epochs=self.epochs,
+            precision=self.precision,
+            allow_fallback=self.allow_fallback,
+        )
+
+    def predict(self, name: str) -> tuple[Job, Comparison]:
+        """Return the job `name` and its comparison, this machine's CPU predicted too."""
+        from whichgpu.cli.job_argument import load_job
+
+        job = load_job(name, self.batch, self.precision, self.layout)
+        return job, self.compare(job)
+
+    def measure(self, name: str, job: Job, predicted: Comparison, seconds: float) -> tuple[Comparison, bool]:
+        """Return the comparison with what was measured here, and whether the user pressed Ctrl-C meanwhile."""
+        from whichgpu.cli.job_argument import is_file
+        from whichgpu.cli.measuring import measure_here
+
+        if is_file(name):
+            note = "Not measured here: only the built-in jobs are trained, this one comes from a file."
+            return replace(predicted, notes=(*predicted.notes, note)), False
+        found = measure_here(name, seconds, self.batch, self.precision)
+        comparison = self.compare(job, found.measurements) if found.measurements else predicted
+        return replace(comparison, notes=(*comparison.notes, *found.notes)), found.interrupted
+
+
+def _devices(names: Sequence[str], files: Sequence[Path]) -> list[Device | str] | None:
+    """Return the devices named, then those of the files; None if the user asked for none."""
+    if not names and not files:
+        return None
+    from whichgpu.devices import load_device_file
+
+    return [*names, *(device for file in files for device in load_device_file(file))]

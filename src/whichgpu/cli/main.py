@@ -1,0 +1,105 @@
+"""The `whichgpu` command: its sub-commands, and what becomes of errors.
+
+Every command imports the rooms it needs inside its function, so that ``whichgpu --help`` is there at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from whichgpu import __version__
+from whichgpu.cli.compare import compare
+from whichgpu.cli.devices import devices
+from whichgpu.cli.jobs import jobs
+from whichgpu.cli.measure import measure
+from whichgpu.cli.offers import offers
+from whichgpu.errors import WhichGpuError
+
+BAD_INPUT = 2
+
+app = typer.Typer(
+    name="whichgpu",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (compare, devices, offers, measure, jobs):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"whichgpu {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def whichgpu(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Would a GPU help my training job, which one, how long, how much money, and why?
+
+    Measured on this CPU, predicted on every GPU. Start with: whichgpu compare
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and leave with its exit code.
+
+    0 done, 1 a bug (the traceback is saved and its place printed), 2 bad input, 130 interrupted by Ctrl-C.
+
+    Args:
+        arguments: Without the program's name; those of the process by default.
+
+    Raises:
+        SystemExit: Always.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A terminal that cannot show a sign shows a question mark; a result must not end in a traceback for it.
+            stream.reconfigure(errors="replace")
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="whichgpu")
+    except WhichGpuError as error:
+        _complain(str(error))
+        sys.exit(BAD_INPUT)
+    except Exception as error:
+        _report(error)
+        sys.exit(1)
+
+
+def _complain(message: str) -> None:
+    typer.echo(f"whichgpu: {message}", err=True)
+
+
+def _report(error: Exception) -> None:
+    """Save the traceback, and tell the user where it is and what to do with it."""
+    import platform
+    import tempfile
+    import traceback
+
+    lines = [
+        f"whichgpu {__version__}, Python {platform.python_version()}, {platform.platform()}",
+        f"arguments: {sys.argv[1:]}",
+        "",
+        "".join(traceback.format_exception(error)),
+    ]
+    _complain(f"this is a bug in whichgpu: {type(error).__name__}: {error}")
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="whichgpu-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file:
+            file.write("\n".join(lines))
+    except OSError:
+        typer.echo("\n".join(lines), err=True)
+        typer.echo("Please open an issue with the text above and what you expected.", err=True)
+        return
+    typer.echo(f"Please open an issue with what you expected and the file {file.name}", err=True)
