@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -224,6 +223,8 @@ class _Run:
         Raises:
             MeasureError: If no step has ended yet.
         """
+        from statistics import median
+
         trial = self.trial
         if trial is None or not trial.warmup:
             raise MeasureError(
@@ -250,7 +251,7 @@ class _Run:
             precision=self.precision,
             batch=self.batch,
             measured_batch=trial.batch,
-            step_s=statistics.median(times) * scale,
+            step_s=median(times) * scale,
             step_s_low=low * scale,
             step_s_high=high * scale,
             spread=spread,
@@ -277,11 +278,13 @@ class _Run:
 
 def _spread(times: list[float], steps: int) -> tuple[float, float, str]:
     """Return low and high of the times of groups of steps, and what they are."""
+    from statistics import quantiles
+
     counted = f"{steps:,} steps" if steps > 1 else "1 step"
     if len(times) < _PERCENTILES_FROM:
         grouped = "" if len(times) == steps else f" in {len(times)} groups"
         return min(times), max(times), f"fastest and slowest of {counted}{grouped}"
-    tenths = statistics.quantiles(times, n=10, method="inclusive")
+    tenths = quantiles(times, n=10, method="inclusive")
     grouped = "" if len(times) == steps else f" in {len(times):,} groups"
     return tenths[0], tenths[-1], f"10th to 90th percentile of {counted}{grouped}"
 

@@ -8,7 +8,6 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.request import urlopen
 
 from whichgpu.measure.cache import cache_directory
 from whichgpu.measure.measurement import Progress
@@ -82,7 +81,7 @@ def _mnist(cache: Path, on_progress: Callable[[Progress], None], download: bool)
         on_progress(Progress("download", done, total, f"MNIST: {name}"))
 
     try:
-        files = mnist_files(cache / "mnist", fetched, opener=urlopen if download else _no_network)
+        files = mnist_files(cache / "mnist", fetched, opener=None if download else _no_network)
         train_images, train_labels, test_images, test_labels = (read_idx(path) for path in files.values())
     except UnavailableError as reason:
         raise UnavailableError(f"the 70,000 digits of MNIST: {reason}") from reason

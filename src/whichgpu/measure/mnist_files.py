@@ -10,11 +10,8 @@ import time
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
-from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import urlopen
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +46,7 @@ def mnist_files(
     cache: Path,
     on_fetched: Fetched = lambda name, done, total: None,
     *,
-    opener: Callable[..., Any] = urlopen,
+    opener: Callable[..., Any] | None = None,
     sums: dict[str, str] | None = None,
 ) -> dict[str, Path]:
     """Return the paths of the four files, by name, fetching those that are not in `cache` or not intact.
@@ -57,7 +54,7 @@ def mnist_files(
     Args:
         cache: Directory they are kept in; made if need be.
         on_fetched: Told a file's name, the bytes fetched and their total (None if unknown).
-        opener: Opens a URL, as `urllib.request.urlopen` does.
+        opener: Opens a URL as `urllib.request.urlopen`, the default, does.
         sums: MD5 by file name; the published ones by default.
 
     Raises:
@@ -73,12 +70,16 @@ def mnist_files(
     return paths
 
 
-def _fetch(path: Path, md5: str, on_fetched: Fetched, opener: Callable[..., Any]) -> None:
+def _fetch(path: Path, md5: str, on_fetched: Fetched, opener: Callable[..., Any] | None) -> None:
+    from http.client import HTTPException
+    from urllib.parse import urlsplit
+    from urllib.request import urlopen
+
     complaints = []
     for mirror in MIRRORS:
         host = urlsplit(mirror).hostname
         try:
-            content = _download(mirror + path.name, path.name, on_fetched, opener)
+            content = _download(mirror + path.name, path.name, on_fetched, opener or urlopen)
         except (OSError, HTTPException, ValueError) as error:
             complaints.append(f"{host}: {getattr(error, 'reason', None) or error}")
             continue
