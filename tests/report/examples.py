@@ -58,7 +58,7 @@ def job(epochs: int = 1, **more) -> JobSummary:
 
 def resnet50(epochs: int = 1) -> Comparison:
     """A measured CPU, a fallback, a device too small, one nobody rents, one that is rented by eight, three bounds."""
-    does_not_fit = "Does not fit: the tensors of a step need 21.4 GiB, it has 12 GiB."
+    does_not_fit = "Does not fit: the tensors of a step need 21.4 GiB."
     by_eight = "Rented 8 at a time at the least; all are paid for, one is used."
     cpu_notes = ("Measured at batch 16 and scaled to 256.",)
     many = {"epochs": epochs}
@@ -72,7 +72,7 @@ def resnet50(epochs: int = 1) -> Comparison:
         row("NVIDIA GeForce RTX 4090", "RTX 4090", 0.201, 0.157, 0.257, bound="memory bandwidth",
             offer=offer("RunPod", 0.34), fits=True, **many),
         row("NVIDIA T4", "T4", 1.04, 0.76, 1.42, bound="compute", offer=offer("GCP", 0.35, 13), fits=False,
-            notes=(does_not_fit.replace("12 GiB", "15 GiB"),), **many),
+            notes=(does_not_fit,), **many),
         row("NVIDIA A100-SXM4-80GB", "A100 80GB SXM", 0.1732, 0.144, 0.2084, bound="memory bandwidth",
             offer=offer("Lambda", 14.32, 14, 8), fits=True, notes=(by_eight,), **many),
         row("NVIDIA H100 80GB HBM3", "H100 SXM", 0.0999, 0.0749, 0.1331, bound="compute", offer=offer("RunPod", 2.69),

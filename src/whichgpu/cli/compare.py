@@ -55,14 +55,14 @@ def compare(
         bool, typer.Option("--no-measure", help="Do not train on this machine; predict its row.")
     ] = False,
     measure_seconds: Annotated[
-        float, typer.Option(metavar="S", help="How long to train each job on this machine.")
+        float, typer.Option(metavar="S", help="How long each job trains on this machine.")
     ] = 10.0,
     allow_fallback: Annotated[
         bool, typer.Option("--allow-fallback", help="Let a device without --precision run what it would run instead.")
     ] = False,
     device_file: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Devices of your own, in the form of a device file; all are compared."),
+        typer.Option(metavar="FILE", help="Devices of your own, as in a device file; all are compared."),
     ] = None,
 ) -> None:
     """Compare: this CPU measured, every GPU predicted, with times, money and reasons."""

@@ -37,31 +37,26 @@ class Column:
 def columns(comparison: Comparison) -> tuple[Column, ...]:
     """Return the columns of `comparison` after the device's name, in order; those with nothing to say are left out."""
     epochs = comparison.job.epochs
-    has_epochs = comparison.job.samples_per_epoch is not None
+    once = comparison.job.samples_per_epoch is not None
+    often = once and epochs > 1
+    mixed = len({row.precision for row in comparison.rows}) > 1
     level = f"{comparison.interval_level:.0%}".replace("%", " %")
-    precisions = {row.precision for row in comparison.rows}
-    listed = [Column("step", ("Time a", "step"), lambda row: step_text(row.step_s))]
-    listed.append(Column("range", (level, "range"), range_text, room=2))
-    listed.append(Column("samples", ("Samples", "per s"), lambda row: three_digits(row.samples_per_s), room=3))
-    if has_epochs:
-        listed.append(
-            Column("epoch", ("Time an", "epoch"), lambda row: _duration(row.epoch_s), room=4 if epochs > 1 else 0)
-        )
-        if epochs > 1:
-            listed.append(Column("job", ("Time for", f"{epochs:,} epochs"), lambda row: _duration(row.job_s)))
-    listed.append(Column("speedup", ("Speed-", "up"), lambda row: _speedup(row.speedup)))
-    if has_epochs:
-        listed.append(
-            Column("usd", ("Cost an", "epoch"), lambda row: _usd(row.usd_per_epoch), room=4 if epochs > 1 else 0)
-        )
-        if epochs > 1:
-            listed.append(Column("usd_job", ("Cost of", f"{epochs:,} epochs"), lambda row: _usd(row.usd_per_job)))
-    listed.append(Column("bound", ("Limited", "by"), lambda row: row.bound or NOTHING, numeric=False, room=5))
-    listed.append(Column("bound_short", ("Limited", "by"), short_bound, numeric=False, room=1, short_for="bound"))
-    if len(precisions) > 1:
-        listed.append(Column("precision", ("", "Precision"), lambda row: row.precision, numeric=False, room=7))
-    listed.append(Column("offer", ("Cheapest", "rental"), offer_text, numeric=False, room=6))
-    return tuple(listed)
+    epoch = 5 if often else 0  # of the two, the time and price of the whole job is what was asked for
+    listed = (
+        (True, Column("step", ("Time a", "step"), lambda row: step_text(row.step_s), room=1 if once else 0)),
+        (True, Column("range", (level, "range"), range_text, room=3)),
+        (True, Column("samples", ("Samples", "per s"), lambda row: three_digits(row.samples_per_s), room=4)),
+        (once, Column("epoch", ("Time an", "epoch"), lambda row: _duration(row.epoch_s), room=epoch)),
+        (often, Column("job", ("Time for", f"{epochs:,} epochs"), lambda row: _duration(row.job_s))),
+        (True, Column("speedup", ("Speed-", "up"), lambda row: _speedup(row.speedup))),
+        (once, Column("usd", ("Cost an", "epoch"), lambda row: _usd(row.usd_per_epoch), room=epoch)),
+        (often, Column("usd_job", ("Cost of", f"{epochs:,} epochs"), lambda row: _usd(row.usd_per_job))),
+        (True, Column("bound", ("Limited", "by"), lambda row: row.bound or NOTHING, numeric=False, room=6)),
+        (True, Column("bound_short", ("Limited", "by"), short_bound, numeric=False, room=2, short_for="bound")),
+        (mixed, Column("precision", ("", "Precision"), lambda row: row.precision, numeric=False, room=8)),
+        (True, Column("offer", ("Cheapest", "rental"), offer_text, numeric=False, room=7)),
+    )
+    return tuple(column for has_something_to_say, column in listed if has_something_to_say)
 
 
 def full_columns(comparison: Comparison) -> tuple[Column, ...]:
@@ -89,14 +84,10 @@ def step_text(seconds: float) -> str:
 
 
 def range_text(row: Row) -> str:
-    """Return a row's interval in the unit of its step: '1.2–2.8'."""
+    """Return a row's interval in the unit of its step, with as many digits as tell its ends apart: '1.2–2.8'."""
     scale, _ = _scale(row.step_s)
-    low, high = row.step_s_low / scale, row.step_s_high / scale
-    for digits in (2, 3):
-        texts = _digits(low, digits), _digits(high, digits)
-        if texts[0] != texts[1]:
-            break
-    return f"{texts[0]}–{texts[1]}"
+    digits = 2 if row.step_s_high >= 1.1 * row.step_s_low else 3
+    return f"{_digits(row.step_s_low / scale, digits)}–{_digits(row.step_s_high / scale, digits)}"
 
 
 def short_bound(row: Row) -> str:

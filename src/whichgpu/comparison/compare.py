@@ -132,10 +132,10 @@ def _predicted_row(estimate: Estimate, device: Device, today: date, wanted: str,
         notes.insert(0, f"This CPU is {device.name}.")
     if estimate.precision != wanted and not any(estimate.precision in note for note in notes):
         notes.append(f"Has no {wanted}: runs {estimate.precision} instead.")
-    if fits is False and estimate.peak_bytes is not None and device.memory_bytes is not None:
+    if fits is False and estimate.peak_bytes is not None:
         notes.append(
-            f"Does not fit: the tensors of a step need {binary_bytes(estimate.peak_bytes)}, "
-            f"it has {binary_bytes(device.memory_bytes)}. The time is that of a device with more memory."
+            f"Does not fit: the tensors of a step need {binary_bytes(estimate.peak_bytes)}. "
+            "The time is that of a device with more memory."
         )
     return Row(
         device=device.name,

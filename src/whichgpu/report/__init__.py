@@ -1,5 +1,6 @@
 """Comparisons as text: a table for a terminal, JSON, CSV, Markdown. Renders only; computes nothing."""
 
-from whichgpu.report.render import FORMATS, Page, render
+from whichgpu.report.page import Page
+from whichgpu.report.render import FORMATS, render
 
 __all__ = ["FORMATS", "Page", "render"]

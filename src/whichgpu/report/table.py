@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from whichgpu.comparison.answer import answer
 from whichgpu.comparison.cells import (
@@ -21,6 +22,9 @@ from whichgpu.comparison.comparison import Comparison, Row
 from whichgpu.report.page import Page, print_on
 from whichgpu.report.ruled import Line, numbered, ruled_table
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
 
 def render(comparisons: Sequence[Comparison], page: Page) -> str:
     """Return one table a comparison, as wide as `page` at most; a narrow page loses columns, never rows."""
@@ -28,7 +32,6 @@ def render(comparisons: Sequence[Comparison], page: Page) -> str:
 
 
 def _render_one(comparison: Comparison, page: Page) -> str:
-    from rich.table import Table
     from rich.text import Text
 
     numbers, notes = footnotes(comparison.rows)
@@ -38,21 +41,22 @@ def _render_one(comparison: Comparison, page: Page) -> str:
     shown, gap = _that_fit(columns(comparison), comparison.rows, page.width - name_width)
     left = iter(names)
     lines: list[Line] = []
-    for title, rows in groups:
-        lines.append(Line((title,), "bold" if rows[0].kind == "measured" else "italic", rule_above=bool(lines)))
+    for kind, rows in groups:
+        lines.append(Line((kind,), "bold" if rows[0].kind == "measured" else "italic", rule_above=bool(lines)))
         lines += [Line((next(left), *(c.text(row) for c in shown)), _style(row)) for row in rows]
     headings = (("", "Device"), *(c.heading for c in shown))
     below = [interval_line(comparison), price_line(comparison), *comparison.notes]
-    blocks = [
-        Text("\n").join(
-            [Text(headline(comparison), "bold"), *([Text(what, "dim")] if (what := subline(comparison)) else [])]
-        ),
+    title = [Text(headline(comparison), "bold"), *(Text(words, "dim") for words in (subline(comparison),) if words)]
+    blocks: list[RenderableType] = [
+        Text("\n").join(title),
         numbered([("•", sentence) for sentence in answer(comparison)]),
         ruled_table(headings, (False, *(c.numeric for c in shown)), lines, gap),
-        numbered([(raised(n), note) for n, note in enumerate(notes, 1)], "dim"),
-        numbered([("•", text) for text in below if text], "dim"),
     ]
-    return print_on(page, [b for b in blocks if not isinstance(b, Table) or b.row_count])
+    if notes:
+        blocks.append(numbered([(raised(n), note) for n, note in enumerate(notes, 1)], "dim"))
+    if any(below):
+        blocks.append(numbered([("•", text) for text in below if text], "dim"))
+    return print_on(page, blocks)
 
 
 def _that_fit(listed: Sequence[Column], rows: Sequence[Row], width: int) -> tuple[list[Column], int]:

@@ -1,0 +1,47 @@
+from dataclasses import replace
+
+from tests.report.examples import offer, resnet50, row, without_epochs
+from whichgpu.comparison.answer import answer
+
+
+def with_rows(*rows):
+    return replace(resnet50(), rows=(resnet50().rows[0], *rows))
+
+
+def test_the_cheapest_that_fits_and_the_fastest_are_named():
+    cheapest, fastest, why = answer(resnet50())
+    # The 3060 is cheaper but too small; nobody rents the B200.
+    assert cheapest.startswith("Cheapest: a rented RTX 4090 (RunPod, $0.34/h), 17 min and $0.10 an epoch, 587x")
+    assert "this CPU (6 d 20 h)" in cheapest
+    assert fastest.startswith("Fastest: B200")
+    assert "nobody rents it out" in fastest
+    assert "on B200 the host cannot start kernels fast enough" in why
+
+
+def test_one_that_is_both_is_said_once():
+    first, *others = answer(with_rows(row("G", "G", 1.0, 0.9, 1.1, bound="compute", offer=offer("P", 1.0))))
+    assert first.startswith("Cheapest and fastest: a rented G (P, $1.00/h)")
+    assert len(others) == 1
+
+
+def test_a_gpu_that_does_not_help_is_not_sold():
+    slow = row("G", "G", 130.0, 120.0, 140.0, bound="host launch", offer=offer("P", 1.0))
+    assert answer(with_rows(slow))[0].startswith("A GPU would not help: the fastest compared, G, takes")
+    hardly = row("G", "G", 110.0, 100.0, 120.0, bound="host launch", offer=offer("P", 1.0))
+    assert answer(with_rows(hardly))[0].startswith("A GPU would hardly help")
+
+
+def test_gpus_too_small_are_not_recommended():
+    small = row("G", "G", 1.0, 0.9, 1.1, bound="compute", offer=offer("P", 1.0), fits=False)
+    assert answer(with_rows(small)) == (
+        "No GPU here to train this on: it has too little memory for this batch. Try a smaller --batch.",
+    )
+
+
+def test_without_gpus_only_the_cpu_is_spoken_of():
+    assert answer(with_rows()) == ("This CPU takes 6 d 20 h an epoch. No GPU was compared.",)
+    assert answer(replace(resnet50(), rows=(), reference=None)) == ("No GPU was compared.",)
+
+
+def test_without_an_epoch_steps_are_spoken_of():
+    assert answer(without_epochs())[0] == "Fastest: <L4> & co, 20.0 ms a step, 15x as fast as this CPU (300 ms)."
