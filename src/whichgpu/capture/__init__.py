@@ -16,9 +16,10 @@ def phantom_gpu() -> Iterator[None]:
     """Give torch a `cuda` device of shapes and dtypes, without values, for as long as the context lasts.
 
     Parameters, `.to("cuda")`, `.cuda()`, `device="cuda"`, `with torch.device("cuda"):`, autocast, gradient scaling,
-    backward, fused attention, foreach and fused optimizers and activation checkpointing work as on one CUDA GPU of compute
-    capability 8.0. Tensors on the CPU stay real. Small integer and boolean tensors on the device keep their values; any other
-    value read back is a placeholder. On leaving, torch is as it was. Contexts may be nested; the inner ones change nothing.
+    backward, fused attention, foreach and fused optimizers and activation checkpointing work as on one CUDA GPU of
+    compute capability 8.0. Tensors on the CPU stay real. Small integer and boolean tensors on the device keep their
+    values; any other value read back is a placeholder. On leaving, torch is as it was. Contexts may be nested; the
+    inner ones change nothing.
 
     Raises:
         MissingExtraError: If torch is not installed.
@@ -29,8 +30,10 @@ def phantom_gpu() -> Iterator[None]:
 
     import_torch()
     from whichgpu.capture.phantom import switched_on
+    from whichgpu.capture.self_test import run_self_test
 
     with switched_on():
+        run_self_test()
         yield
 
 

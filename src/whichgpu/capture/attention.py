@@ -78,7 +78,7 @@ def _are_dense(query: Tensor, key: Tensor, value: Tensor) -> bool:
 
 
 def _have_same_heads(query: Tensor, key: Tensor, value: Tensor) -> bool:
-    return query.shape[1] == key.shape[1] == value.shape[1]
+    return bool(query.shape[1] == key.shape[1] == value.shape[1])
 
 
 def _flash(query: Tensor, key: Tensor, value: Tensor, dropout_p: float, is_causal: bool, scale: float | None) -> Tensor:
@@ -113,10 +113,8 @@ def _efficient(
 def _bias(attn_mask: Tensor, query: Tensor, key: Tensor) -> Tensor:
     """Return the mask as an additive bias, expanded and with rows that begin at aligned addresses."""
     if attn_mask.dtype == torch.bool:
-        # One pass, as convert_boolean_attn_mask does: 0 where it may attend, minus infinity elsewhere.
-        zero = torch.zeros((), dtype=query.dtype, device=query.device)
-        low = torch.full((), float("-inf"), dtype=query.dtype, device=query.device)
-        attn_mask = torch.where(attn_mask, zero, low)
+        low = aten.scalar_tensor(float("-inf"), dtype=query.dtype, device=query.device)
+        attn_mask = aten.where.ScalarSelf(attn_mask, 0.0, low)
     length = attn_mask.shape[-1]
     if length % _MASK_ALIGNMENT and length == key.shape[-2]:
         padded = torch.nn.functional.pad(attn_mask, (0, -length % _MASK_ALIGNMENT))

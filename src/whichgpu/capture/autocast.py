@@ -2,7 +2,7 @@
 
 torch's own autocast kernels for CUDA ask a tensor in C++ whether it is on CUDA, and the phantom's must say no (see
 `phantom_tensor`). So they are replaced, while the phantom GPU is switched on, by kernels in Python that do the same.
-Which operator is cast to what is read from the header of the installed torch, which is what its own kernels are made of.
+Which operator is cast to what is read from the header of the installed torch, which its own kernels are made from.
 
 Source: ATen/autocast_mode.h and ATen/autocast_mode.cpp of torch.
 """

@@ -19,6 +19,7 @@ from whichgpu.units import GIB
 
 NAME = "whichgpu phantom GPU"
 CAPABILITY = (8, 0)
+CUDNN_VERSION = 91000
 # More than any model: running out of memory is for the estimate to say, not for the capture to stop at.
 MEMORY_BYTES = 1024 * GIB
 
@@ -180,6 +181,10 @@ def install(patches: Patches, storages: Storages) -> None:
         if hasattr(torch.accelerator, name):
             patches.set(torch.accelerator, name, answer)
     patches.set(torch, "Generator", _generator_class())
+    patches.set(torch.backends.cudnn, "is_available", _answer(True))
+    patches.set(torch.backends.cudnn, "version", _answer(CUDNN_VERSION))
+    # Asked only by recurrent layers that want to lay their weights out in one block, which needs cuDNN itself.
+    patches.set(torch.backends.cudnn, "is_acceptable", _answer(False))
 
 
 def _generator_class() -> Any:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _Made = tuple[tuple[torch.Size, tuple[int, ...], torch.dtype] | None, ...]
 
 
-class FakeDevice(TorchDispatchMode):
+class FakeDevice(TorchDispatchMode):  # type: ignore[misc]
     """A CUDA device of shapes and dtypes.
 
     Attributes:
@@ -72,6 +72,9 @@ class FakeDevice(TorchDispatchMode):
         if kwargs.get("generator") is not None:
             kwargs = {**kwargs, "generator": None}
         traits = traits_of(func)
+        if traits.composite is not None:
+            with self:
+                return traits.composite(*args, **kwargs)
         if phantoms and others:
             _refuse_mixed(traits, others)
         out = self._run(func, traits, args, kwargs, key, phantoms, bool(others))
@@ -85,7 +88,7 @@ class FakeDevice(TorchDispatchMode):
         if device.type == "meta":
             # In C++ the phantom GPU goes by the name of meta; a plain meta tensor belongs to the user.
             return not self.wants_meta and not any(t.is_meta for t in others)
-        return device.type == "cuda"
+        return bool(device.type == "cuda")
 
     def _run(
         self,
@@ -135,9 +138,6 @@ class FakeDevice(TorchDispatchMode):
             with KernelCall():
                 return func(*args, **kwargs)
         except NotImplementedError as error:
-            if func._can_decompose():
-                with self:
-                    return func.decompose(*args, **kwargs)
             raise CaptureError(
                 f"The phantom GPU cannot tell the shape of what {traits.name} returns: it has no meta kernel. "
                 "An extension must register a fake kernel (torch.library.register_fake)."

@@ -16,7 +16,7 @@ _FROM_DATA = frozenset({torch.tensor, torch.as_tensor, torch.asarray, torch.scal
 _TO_HOST = frozenset({torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__})
 
 
-class PhantomFunctions(TorchFunctionMode):
+class PhantomFunctions(TorchFunctionMode):  # type: ignore[misc]
     """Turns "cuda" into the name C++ knows the phantom GPU by, and keeps it apart from the user's own meta device."""
 
     def __init__(self, device: FakeDevice) -> None:
@@ -38,12 +38,9 @@ class PhantomFunctions(TorchFunctionMode):
         kind = device_type(wanted)
         if kind == "cuda":
             if func in _FROM_DATA:
-                made = (
-                    func(*args, **{**kwargs, "device": "cpu", "requires_grad": False})
-                    if func is torch.tensor
-                    else (func(*args, **{**kwargs, "device": "cpu"}))
-                )
-                moved = made.to(META)
+                # Their values are known on the CPU; a leaf that requires grad must be the tensor on the device.
+                on_cpu = {k: v for k, v in kwargs.items() if k != "requires_grad"} | {"device": "cpu"}
+                moved = func(*args, **on_cpu).to(META)
                 return moved.requires_grad_() if kwargs.get("requires_grad") else moved
             if kwargs.get("pin_memory"):
                 kwargs = {**kwargs, "pin_memory": False}
@@ -60,7 +57,7 @@ class PhantomFunctions(TorchFunctionMode):
 def device_type(device: Any) -> str:
     """Return the type of anything torch takes for a device: "cuda" for "cuda:0", 0 and torch.device("cuda")."""
     if isinstance(device, torch.device):
-        return device.type
+        return str(device.type)
     if isinstance(device, int):
         return "cuda"
     return str(device).partition(":")[0]

@@ -15,8 +15,8 @@ from whichgpu.errors import CaptureError
 def install(patches: Patches) -> None:
     """Let Module.to, .cuda and the like carry parameters over in place.
 
-    torch assigns a parameter's data when both devices use tensors of one kind. Between CPU and phantom they do not, and
-    torch would make new parameters: an optimizer made before, or a second module that shares the weight, would lose them.
+    torch assigns a parameter's data when both devices use tensors of one kind. Between CPU and phantom they do not,
+    and torch would make new parameters: an optimizer made before, or a module that shares the weight, would lose them.
     """
     plain_apply = torch.nn.Module._apply
 

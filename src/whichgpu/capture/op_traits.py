@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import torch
+
+from whichgpu.capture.cuda_kernels import composite
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,7 @@ class OpTraits:
         returns_nothing: Whether all it does is write to its arguments.
         is_random: Whether its result depends on random numbers.
         has_dynamic_shape: Whether the shape of its result depends on values.
+        composite: What it does by calling other operators, if it has no kernel of its own.
     """
 
     name: str
@@ -32,6 +36,7 @@ class OpTraits:
     returns_nothing: bool
     is_random: bool
     has_dynamic_shape: bool
+    composite: Callable[..., Any] | None
 
     @property
     def is_fresh(self) -> bool:
@@ -55,4 +60,5 @@ def traits_of(func: Any) -> OpTraits:
         returns_nothing=bool(written) and not schema.returns,
         is_random=torch.Tag.nondeterministic_seeded in func.tags,
         has_dynamic_shape=torch.Tag.dynamic_output_shape in func.tags,
+        composite=composite(func),
     )

@@ -1,8 +1,8 @@
 """Tensors of the phantom GPU: shape, dtype, strides and storage size, no values.
 
 To C++ such a tensor lies on the meta device: there autograd has all it needs, while for cuda a CPU-only torch has
-neither a device guard nor a thread. To Python, and so to the user's code, it lies on cuda:0. Its dispatch keys are those
-of CUDA, so that kernels registered for CUDA (autocast, the choice of fused attention) find it.
+neither a device guard nor a thread. To Python, and so to the user's code, it lies on cuda:0. Its dispatch keys are
+those of CUDA, so that kernels registered for CUDA (autocast, the choice of fused attention) find it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _in_kernel = 0
 active_dispatch: Any = None
 
 
-class PhantomTensor(torch.Tensor):
+class PhantomTensor(torch.Tensor):  # type: ignore[misc]
     """A tensor on the phantom GPU.
 
     Attributes:
@@ -37,17 +37,17 @@ class PhantomTensor(torch.Tensor):
     shadow: Shadow | None = None
 
     @property
-    def device(self) -> torch.device:  # type: ignore[override]
+    def device(self) -> torch.device:
         """cuda:0, or meta while a kernel runs."""
         return META if _in_kernel else CUDA
 
     @property
-    def is_cuda(self) -> bool:  # type: ignore[override]
+    def is_cuda(self) -> bool:
         """Whether it claims to lie on a CUDA device."""
         return not _in_kernel
 
     @property
-    def is_meta(self) -> bool:  # type: ignore[override]
+    def is_meta(self) -> bool:
         """Whether it admits to have no values."""
         return bool(_in_kernel)
 

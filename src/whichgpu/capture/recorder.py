@@ -25,13 +25,15 @@ class Recorder:
 
     Attributes:
         ops: What has been recorded so far.
-        phase: The part of the step that runs now.
+        phase: The part of the step that runs now, as far as hooks know.
         module: Path of the module that runs now.
+        was_backward: Whether a backward pass has ended.
     """
 
     def __init__(self, storages: Storages) -> None:
         self.ops: list[Op] = []
         self.phase: Phase = "forward"
+        self.was_backward = False
         self.module = ""
         self._storages = storages
         self._dtypes: dict[torch.dtype, str] = {}
@@ -49,14 +51,20 @@ class Recorder:
                 inputs[name] = tuple(None if v is None else self._tensor(v) for v in value)
             elif value is not None and name not in _PLACEMENT and value != traits.defaults.get(name, _NO_DEFAULT):
                 attributes[name] = _plain(value)
-        self._append(Op(traits.name, inputs, self._outputs(out), attributes, self.phase, self.module))
+        self._append(Op(traits.name, inputs, self._outputs(out), attributes, self._phase(), self.module))
 
     def record_transfer(self, name: str, inputs: dict[str, torch.Tensor], out: torch.Tensor) -> None:
         """Append a copy between host and device."""
         if isinstance(out, PhantomTensor) and "src" not in inputs:
             self._storages.mark(out, "input")
         given = {k: self._tensor(v) for k, v in inputs.items()}
-        self._append(Op(name, given, (self._tensor(out),), {}, self.phase, self.module))
+        self._append(Op(name, given, (self._tensor(out),), {}, self._phase(), self.module))
+
+    def _phase(self) -> Phase:
+        # Clipping gradients and the like belongs to the update, and no hook tells of it.
+        if self.phase == "forward" and self.was_backward and not self.module and not torch.is_grad_enabled():
+            return "optimizer"
+        return self.phase
 
     def _append(self, op: Op) -> None:
         self.ops.append(op)
@@ -77,7 +85,7 @@ class Recorder:
             tuple(tensor.shape),
             dtype,
             None if tensor.is_contiguous() else tensor.stride(),
-            self._storages.index(tensor) if isinstance(tensor, PhantomTensor) else None,
+            self._storages.index(tensor, self.phase) if isinstance(tensor, PhantomTensor) else None,
         )
 
 

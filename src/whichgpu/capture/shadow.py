@@ -1,7 +1,8 @@
 """Real values of small tensors on the phantom GPU.
 
 Masks, lengths and token ids decide which way a step goes (`mask.all()`, `nonzero()`), so integer and boolean tensors
-keep a real copy on the CPU for as long as their values are known; so do a few floats, such as the scale of a gradient scaler.
+keep a real copy on the CPU for as long as their values are known; so do a few floats, such as the scale of a gradient
+scaler.
 Every operator on shadowed tensors runs on their copies too.
 """
 

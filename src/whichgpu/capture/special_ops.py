@@ -1,4 +1,4 @@
-"""Operators the phantom GPU answers by hand: copies between host and device, reading a value, cuDNN's recurrent layers."""
+"""Operators the phantom GPU answers by hand: copies between host and device, reading values, recurrent layers."""
 
 from __future__ import annotations
 

@@ -102,6 +102,8 @@ class StepWatch:
                 return function(*args, **kwargs)
             finally:
                 self._go(before)
+                if self.recorder is not None:
+                    self.recorder.was_backward = True
                 self.mark_gradients()
 
         return wrapped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING
 
 from whichgpu.graph import Storage
@@ -10,6 +11,7 @@ from whichgpu.graph import Storage
 if TYPE_CHECKING:
     import torch
 
+    from whichgpu.graph import Phase
     from whichgpu.graph.graph import StorageKind
 
 
@@ -59,18 +61,21 @@ class Storages:
         life = self._live.get(key)
         if life is None:
             life = StorageLife(storage.nbytes(), self.clock)
-            life.reference = weakref.ref(storage, lambda _, key=key: self._freed(key))
+            life.reference = weakref.ref(storage, partial(self._freed, key))
             self._live[key] = life
             self.allocated_bytes += life.nbytes
             self.peak_bytes = max(self.peak_bytes, self.allocated_bytes)
         return life
 
-    def index(self, tensor: torch.Tensor) -> int:
-        """Return the number the graph gives the storage under `tensor`."""
+    def index(self, tensor: torch.Tensor, phase: Phase) -> int:
+        """Return the number the graph gives the storage under `tensor`, which an op of `phase` uses."""
         life = self.note(tensor)
         if life.index is None:
             life.index = len(self._numbered)
             self._numbered.append(life)
+            if life.kind is None and life.allocated_at is None and phase == "forward":
+                # There before the step, no parameter, no buffer of a module, and the forward pass reads it.
+                life.kind = "input"
         return life.index
 
     def mark(self, tensor: torch.Tensor, kind: StorageKind) -> None:
@@ -97,7 +102,7 @@ class Storages:
         """Forget the largest number of bytes so far."""
         self.peak_bytes = self.allocated_bytes
 
-    def _freed(self, key: int) -> None:
+    def _freed(self, key: int, reference: object) -> None:
         life = self._live.pop(key)
         life.freed_at = self.clock
         self.allocated_bytes -= life.nbytes

@@ -1,4 +1,4 @@
-"""Which torch the phantom GPU works with: it leans on private parts of torch, so each version is tried before it counts."""
+"""Which torch the phantom GPU works with: it leans on private parts of torch, so each version has to be tried."""
 
 from __future__ import annotations
 
