@@ -99,11 +99,19 @@ def test_fixed_costs_are_scaled_too_as_the_note_says() -> None:
 
 def test_at_least_one_step_is_timed_however_slow() -> None:
     job = SleepingJob(per_sample_s=0.3, batch=2)
-    result = measure(job, seconds=0.1)
+    result = measure(job, seconds=0.4)
     assert (result.steps, result.warmup_steps, result.measured_batch) == (1, 1, 1)
     assert "1 step" in result.spread
     assert any("Only one step was timed" in n for n in result.notes)
     assert result.step_s == pytest.approx(0.6, rel=0.3)
+
+
+def test_a_first_step_that_takes_all_the_time_is_the_one_timed() -> None:
+    job = SleepingJob(per_sample_s=0.3, batch=2)
+    result = measure(job, seconds=0.1)
+    assert job.steps == 1
+    assert (result.steps, result.warmup_steps, result.interrupted) == (1, 0, False)
+    assert any(n.startswith("The first step took all the time") for n in result.notes)
 
 
 def test_memory_limits_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +187,7 @@ def test_ctrl_c_keeps_the_steps_timed_so_far() -> None:
     assert result.steps == 5
     assert result.spread == "fastest and slowest of 5 steps"
     assert result.seconds_spent < 5
-    assert any(n.startswith("Interrupted after") and n.endswith("of 20.0 s.") for n in result.notes)
+    assert any(n.startswith("Interrupted with 1") and n.endswith("of 20.0 s left.") for n in result.notes)
 
 
 def test_ctrl_c_during_warm_up_leaves_the_last_step_and_says_so() -> None:

@@ -40,12 +40,13 @@ def measure(
     """Train `definition` on a device of this machine for about `seconds` and return the time of one step.
 
     A first step of one sample is run, then larger batches as long as memory and time allow, up to the job's own;
-    then steps are timed until the time is used up, at least one. Where the batch had to stay smaller, times are
-    scaled in proportion, and the notes say so. Ctrl-C ends at once with what was measured.
+    then steps are timed until the time is used up, at least one: the first, if that took all of it. Where the batch
+    had to stay smaller, times are scaled in proportion, and the notes say so. Ctrl-C ends at once with what was
+    measured.
 
     Args:
         definition: What to train, from `whichgpu.workloads.definition`.
-        seconds: Time to spend, in all; building the model and the one step at least come on top where they do not fit.
+        seconds: Time to spend from the first step on; building the model comes on top.
         batch: Samples of one step of the job; its own by default.
         precision: A name of `whichgpu.graph.PRECISIONS`; by default the job's own, on a CPU fp32 where the job has it.
         device: "cpu", "cuda", "cuda:1" or "mps".
@@ -116,12 +117,16 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.begin = time.perf_counter()
+        self.stepping_since: float | None = None
         self.stepper = Stepper(self.target.synchronize)
         self.step_s_most = self.seconds * _STEP_SHARE
         self.limit = ""
 
-    def elapsed_s(self) -> float:
-        return time.perf_counter() - self.begin
+    def left_s(self) -> float:
+        """Return what is left of the time given, which begins with the first step, once all libraries are loaded."""
+        if self.stepping_since is None:
+            return self.seconds
+        return self.seconds - (time.perf_counter() - self.stepping_since)
 
     def find_batch(self) -> None:
         """Grow the batch from one sample while memory and time allow; leave the last trial, warmed up."""
@@ -161,9 +166,11 @@ class _Run:
         )
         trial = _Trial(batch, step, memory)
         self._say("probe", batch, self.batch, f"first step at batch {batch}")
+        if self.stepping_since is None:
+            self.stepping_since = time.perf_counter()
         trial.warmup.append(self.stepper.timed(step))
         self.trial = trial
-        if trial.warmup[0] < self.step_s_most:
+        if self.left_s() > 2 * trial.warmup[0]:
             # The first step also chooses kernels and makes the optimizer's state.
             trial.warmup.append(self.stepper.timed(step))
 
@@ -201,17 +208,18 @@ class _Run:
             )
 
     def time_steps(self) -> None:
-        """Warm up, then time steps until the time is used up, at least one."""
+        """Warm up, then time steps until the time is used up; none if the first step took all of it."""
         assert self.trial is not None and self.trial.step is not None
         step, warmup = self.trial.step, self.trial.warmup
-        while len(warmup) < _WARMUP_STEPS and self.elapsed_s() + 2 * warmup[-1] < self.seconds:
+        if self.left_s() <= 0:
+            return
+        while len(warmup) < _WARMUP_STEPS and self.left_s() > 2 * warmup[-1]:
             self._say("warm-up", len(warmup), _WARMUP_STEPS, f"warming up at batch {self.trial.batch}")
             warmup.append(self.stepper.timed(step))
         size = group_size(warmup[-1])
-        begin_s = self.elapsed_s()
-        total_s = max(self.seconds - begin_s, 0.0)
-        while not self.groups or self.elapsed_s() + self.groups[-1] * size <= self.seconds:
-            done_s = self.elapsed_s() - begin_s
+        total_s = max(self.left_s(), 0.0)
+        while not self.groups or self.left_s() >= self.groups[-1] * size:
+            done_s = total_s - max(self.left_s(), 0.0)
             self._say("measure", done_s, total_s, f"{self.steps} steps timed at batch {self.trial.batch}")
             self.groups.append(self.stepper.timed(step, size))
             self.steps += size
@@ -235,9 +243,10 @@ class _Run:
         notes = list(self.notes)
         if not times:
             times, steps, warmup = trial.warmup[-1:], 1, warmup - 1
-            notes.append("Interrupted before warm-up had ended: the step timed is one that is usually slower.")
+            why = "Interrupted before warm-up had ended" if self.interrupted else "The first step took all the time"
+            notes.append(f"{why}: the step timed is one that is usually slower than later ones.")
         elif self.interrupted:
-            notes.append(f"Interrupted after {duration(self.elapsed_s())} of {duration(self.seconds)}.")
+            notes.append(f"Interrupted with {duration(max(self.left_s(), 0.0))} of {duration(self.seconds)} left.")
         scale = self.batch / trial.batch
         low, high, spread = _spread(times, steps)
         if steps == 1:
@@ -257,7 +266,7 @@ class _Run:
             spread=spread,
             steps=steps,
             warmup_steps=warmup,
-            seconds_spent=self.elapsed_s(),
+            seconds_spent=time.perf_counter() - self.begin,
             interrupted=self.interrupted,
             notes=(*notes, *self.target.notes),
         )

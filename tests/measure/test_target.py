@@ -1,0 +1,55 @@
+"""The device trained on: how it is named, and the switches that are put back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from whichgpu.devices import find_device, this_cpu
+from whichgpu.errors import MissingExtraError
+from whichgpu.graph import PRECISIONS
+from whichgpu.measure.target import Target
+
+torch = pytest.importorskip("torch")
+
+
+def test_the_cpu_is_the_one_the_devices_name() -> None:
+    target = Target.find("cpu", "mnist")
+    assert (target.device, target.name, target.label) == ("cpu", this_cpu().name, this_cpu().short_name)
+    assert f"{torch.get_num_threads()} thread" in target.notes[0]
+
+
+def test_a_gpu_is_named_by_what_the_driver_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = find_device("RTX 4090")
+    reported = {0: known.reported_names[0], 1: "NVIDIA Imaginary 9000"}
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: reported[device.index or 0])
+    first, second = Target.find("cuda", "mnist"), Target.find("cuda:1", "mnist")
+    assert (first.device, first.name, first.label) == ("cuda", known.name, known.short_name)
+    assert second.name == "NVIDIA Imaginary 9000"
+    assert "in no device file" in second.notes[0]
+
+
+def test_tf32_is_used_as_the_precision_says_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+
+    def switches() -> tuple[Any, Any]:
+        return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+    gpu = Target("cuda", "GPU", "GPU")
+    with gpu.math_modes(PRECISIONS["tf32"]):
+        assert switches() == (True, True)
+    assert switches() == (False, True)
+    with pytest.raises(KeyboardInterrupt), gpu.math_modes(PRECISIONS["tf32"]):
+        raise KeyboardInterrupt
+    assert switches() == (False, True)
+    with Target("cpu", "CPU", "CPU").math_modes(PRECISIONS["tf32"]):
+        assert switches() == (False, True)
+
+
+def test_without_torch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    with pytest.raises(MissingExtraError, match=r"torch is needed to train mnist .*pip install 'whichgpu\[torch\]'"):
+        Target.find("cpu", "mnist")
