@@ -28,7 +28,7 @@ PARAMETERS = {
 }
 
 
-def test_the_issue_of_families_people_train() -> None:
+def test_the_jobs_cover_the_families_people_train() -> None:
     assert workload_names()[:3] == DEFAULT_JOBS == ("mnist", "resnet50", "gpt2")
     assert set(workload_names()) == {*PARAMETERS, "lstm"}
 

@@ -28,7 +28,7 @@ class BertBase(Workload):
     precisions = ("fp32", "tf32", "amp-fp16", "amp-bf16", "bf16")
     samples_per_epoch = 87_599
     sample = "question with context, 384 tokens"
-    requires = ("transformers",)
+    requires = ("transformers.BertForQuestionAnswering",)
 
     def model(self) -> torch.nn.Module:
         """Return the model, tokens (n, 384) -> start and end logits (n, 384)."""

@@ -28,7 +28,7 @@ class Gpt2(Workload):
     precisions = ("fp32", "tf32", "amp-fp16", "amp-bf16", "bf16")
     samples_per_epoch = 115_137
     sample = "sequence of 1,024 tokens"
-    requires = ("transformers",)
+    requires = ("transformers.GPT2LMHeadModel",)
 
     def model(self) -> torch.nn.Module:
         """Return the model, tokens (n, 1024) -> logits (n, 1024, 50257)."""

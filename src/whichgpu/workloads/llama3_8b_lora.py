@@ -29,14 +29,14 @@ class Llama3Lora(Workload):
     precisions = ("bf16",)
     samples_per_epoch = 52_002
     sample = "sequence of 512 tokens"
-    requires = ("transformers", "peft")
+    requires = ("transformers.LlamaForCausalLM", "peft.get_peft_model")
     sets_own_dtypes = True
 
     def model(self) -> torch.nn.Module:
         """Return the model with its adapters, tokens (n, 512) -> logits (n, 512, 128256)."""
         import torch
         from peft import LoraConfig, get_peft_model
-        from transformers import LlamaConfig, LlamaForCausalLM
+        from transformers import AutoModelForCausalLM, LlamaConfig
 
         config = LlamaConfig(
             vocab_size=128_256,
@@ -49,7 +49,7 @@ class Llama3Lora(Workload):
             rms_norm_eps=1e-5,
             use_cache=False,
         )
-        base = LlamaForCausalLM(config).to(torch.bfloat16)
+        base = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
         base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         adapters = LoraConfig(
             r=16, lora_alpha=32, lora_dropout=0.05, target_modules="all-linear", task_type="CAUSAL_LM"

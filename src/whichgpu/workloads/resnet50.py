@@ -29,7 +29,7 @@ class ResNet50(Workload):
     layouts = ("nchw", "channels_last")
     samples_per_epoch = 1_281_167
     sample = "image of 224x224"
-    requires = ("transformers",)
+    requires = ("transformers.ResNetForImageClassification",)
 
     def model(self) -> torch.nn.Module:
         """Return the model, (n, 3, 224, 224) -> (n, 1000) logits."""

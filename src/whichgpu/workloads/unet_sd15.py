@@ -30,7 +30,7 @@ class UnetSd15(Workload):
     precisions = ("fp32", "tf32", "amp-fp16", "amp-bf16")
     samples_per_epoch = 833
     sample = "latent of 4x64x64"
-    requires = ("diffusers",)
+    requires = ("diffusers.UNet2DConditionModel",)
 
     def model(self) -> torch.nn.Module:
         """Return the model, (n, 4, 64, 64) latents, (n,) times and (n, 77, 768) texts -> (n, 4, 64, 64)."""

@@ -28,7 +28,7 @@ class VitB16(Workload):
     precisions = ("fp32", "tf32", "amp-fp16", "amp-bf16", "bf16")
     samples_per_epoch = 1_281_167
     sample = "image of 224x224"
-    requires = ("transformers",)
+    requires = ("transformers.ViTForImageClassification",)
 
     def model(self) -> torch.nn.Module:
         """Return the model, (n, 3, 224, 224) -> (n, 1000) logits."""

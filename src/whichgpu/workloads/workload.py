@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,7 +26,7 @@ class Workload(ABC):
         layouts: Memory formats of its images, the default first; ("",) where the question does not arise.
         samples_per_epoch: Of its data set.
         sample: What one sample is.
-        requires: Packages its model comes from, beside torch.
+        requires: What its model is built with beside torch, as "package.member".
         clip_norm: Norm the gradients are clipped to before an update, or None.
         sets_own_dtypes: Whether `model` gives its parameters the dtypes they train in, rather than the precision.
     """
@@ -88,12 +89,16 @@ class Workload(ABC):
         self.check_installed()
         import torch
 
+        # Not inside `with target`: packages load lazily and make tensors of their own when they do.
+        for required in self.requires:
+            package, _, member = required.rpartition(".")
+            getattr(importlib.import_module(package), member)
         target = torch.device(device)
         # Built where it will live: an eight-billion-parameter model must not pass through this machine's memory.
         with target:
             model = self.model()
         model = model.to(target)
-        if not self.sets_own_dtypes:
+        if not self.sets_own_dtypes and wanted.weights != "float32":
             model = model.to(getattr(torch, wanted.weights))
         inputs = tuple(t.to(target) for t in self.inputs(batch))
         if wanted.autocast is None and wanted.weights != "float32":
@@ -144,6 +149,6 @@ class Workload(ABC):
         """Raise MissingExtraError if torch or a package the model comes from is not installed."""
         from importlib.util import find_spec
 
-        for package in ("torch", *self.requires):
+        for package in ("torch", *(required.partition(".")[0] for required in self.requires)):
             if find_spec(package) is None:
                 raise MissingExtraError(package, "torch" if package == "torch" else "jobs", f"train {self.name}")
