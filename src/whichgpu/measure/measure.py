@@ -96,6 +96,7 @@ class _Trial:
     batch: int
     step: Callable[[], Any] | None
     memory: PeakMemory
+    free_bytes: float | None
     warmup: list[float] = field(default_factory=list)
 
 
@@ -160,11 +161,11 @@ class _Run:
         self.target.empty_cache()
         name, device = self.definition.name, self.target.device
         self._say("prepare", 0, None, f"building {name} at batch {batch}")
-        memory = PeakMemory(device)
+        free_bytes, memory = available_bytes(device), PeakMemory(device)
         step = self.stepper.call(
             lambda: self.definition.training_step(batch, device, self.precision, self.definition.layout)
         )
-        trial = _Trial(batch, step, memory)
+        trial = _Trial(batch, step, memory, free_bytes)
         self._say("probe", batch, self.batch, f"first step at batch {batch}")
         if self.stepping_since is None:
             self.stepping_since = time.perf_counter()
@@ -178,15 +179,14 @@ class _Run:
         """Return the next larger batch that will fit memory and time; this one if none does."""
         assert self.trial is not None
         batch, step_s = self.trial.batch, self.trial.warmup[-1]
-        free = available_bytes(self.target.device)
-        taken = self.trial.memory.taken_bytes()
+        free, taken = self.trial.free_bytes, self.trial.memory.taken_bytes()
         for factor in range(_GROWTH, 1, -1):
             larger = min(batch * factor, self.batch)
             if larger == batch:
                 return batch
             if step_s * larger / batch > self.step_s_most:
                 self.limit = "time"
-            elif free is not None and self._needed_bytes(larger, taken) > USABLE * (free + taken):
+            elif free is not None and self._needed_bytes(larger, taken) > USABLE * free:
                 self.limit = "memory"
             else:
                 self.limit = ""
