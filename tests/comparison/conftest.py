@@ -100,9 +100,7 @@ def world(monkeypatch):
     monkeypatch.setattr(room, "estimate_all", estimate_all)
     monkeypatch.setattr(room, "estimate", lambda job, device, **how: estimate_all(job, (device,), **how)[0])
     monkeypatch.setattr(sys.modules["whichgpu.comparison.measured"], "find_device", find)
-    monkeypatch.setattr(
-        sys.modules["whichgpu.comparison.money"], "cheapest_offer", lambda device: OFFERS.get(device.name)
-    )
+    monkeypatch.setattr("whichgpu.offers.cheapest_offer", lambda device: OFFERS.get(device.name))
 
 
 @pytest.fixture

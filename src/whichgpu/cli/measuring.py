@@ -45,12 +45,13 @@ class Measured:
 def measure_here(job: str, seconds: float, batch: int | None, precision: str | None) -> Measured:
     """Train the built-in `job` on the CPU and the GPUs of this machine, `seconds` on each."""
     from whichgpu.measure import measure
+    from whichgpu.measure.torch_devices import torch_devices
     from whichgpu.workloads import definition
 
     found = Measured()
     with listening() as interrupts:
         try:
-            for device in _torch_devices():
+            for device in torch_devices():
                 with progress_bar(f"Training {job} on {device}") as show:
                     found.measurements.append(
                         measure(
@@ -64,9 +65,7 @@ def measure_here(job: str, seconds: float, batch: int | None, precision: str | N
                     )
                 if interrupts.heard:
                     break
-        except MissingExtraError as error:
-            found.notes.append(f"Not measured here: {error}")
-        except MeasureError as error:
+        except (MissingExtraError, MeasureError) as error:
             found.notes.append(f"Not measured here: {error}")
         except KeyboardInterrupt:
             found.notes.append("Not measured here: interrupted.")
@@ -95,13 +94,3 @@ def leave_interrupted() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(INTERRUPTED)
-
-
-def _torch_devices() -> list[str]:
-    """Return what torch can train on here, the CPU first; one GPU of several equal ones."""
-    try:
-        import torch
-    except ImportError:
-        return ["cpu"]  # measuring says what is missing
-    gpus = [("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())]
-    return ["cpu", *(name for name, there in gpus if there)]

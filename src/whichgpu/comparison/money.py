@@ -6,12 +6,14 @@ from datetime import date
 
 from whichgpu.comparison.comparison import RowOffer
 from whichgpu.devices.device import Device
-from whichgpu.offers import cheapest_offer
 from whichgpu.units import HOUR_S
 
 
 def row_offer(device: Device, today: date) -> RowOffer | None:
     """Return the cheapest offer that has `device`, or None if nobody rents it out."""
+    # Late, because `import whichgpu` brings this module and should not bring a price list.
+    from whichgpu.offers import cheapest_offer
+
     offer = cheapest_offer(device)
     if offer is None:
         return None

@@ -1,0 +1,141 @@
+"""Every kind of bad input: one clear message, exit code 2, no traceback."""
+
+import json
+
+import pytest
+
+from tests.cli.conftest import assert_refused
+from whichgpu.graph import Graph, Job, Op, Tensor, job_to_document
+
+QUICK = ("compare", "mnist", "--no-measure")
+
+
+@pytest.fixture
+def document():
+    square = Tensor((4, 4), "float32")
+    graph = Graph((Op("aten.mm.default", {"self": square, "mat2": square}, (square,)),))
+    return job_to_document(Job("saved", graph, 8, 80))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    def write(content):
+        file = tmp_path / "job.json"
+        file.write_text(content if isinstance(content, str) else json.dumps(content))
+        return file
+
+    return write
+
+
+def test_an_unknown_job(run):
+    assert_refused(run("compare", "resnet51"), "'resnet51'", "'resnet50'", "whichgpu jobs")
+    assert_refused(run("measure", "resnet51"), "'resnet51'", "'resnet50'")
+
+
+def test_an_unknown_device(run):
+    assert_refused(run(*QUICK, "--device", "RTX 4091"), "'RTX 4091'", "RTX 4090", "whichgpu devices")
+    assert_refused(run("devices", "RTX 4091"), "'RTX 4091'", "RTX 4090")
+    assert_refused(run("offers", "--gpu", "RTX 4091"), "'RTX 4091'", "RTX 4090")
+
+
+@pytest.mark.parametrize("part", ["RTX", "A100", "H10", ""])
+def test_a_part_of_a_device_name_is_no_name(run, part):
+    assert_refused(run(*QUICK, "--device", part), f"No device is named {part!r}")
+
+
+def test_an_unknown_provider(run):
+    assert_refused(run("offers", "--provider", "Lamda"), "'Lamda'", "Lambda")
+
+
+def test_an_unknown_precision(run):
+    assert_refused(run(*QUICK, "--precision", "fp61"), "'fp61'", "precision", "'fp32'")
+
+
+def test_a_precision_a_named_device_lacks(run):
+    outcome = run("compare", "resnet50", "--no-measure", "--device", "T4", "--precision", "amp-bf16")
+    assert_refused(outcome, "T4", "amp-bf16", "allow-fallback")
+    assert (
+        run("compare", "resnet50", "--no-measure", "--device", "T4", "--precision", "amp-bf16", "--allow-fallback").code
+        == 0
+    )
+
+
+@pytest.mark.parametrize("batch", ["0", "-4"])
+def test_a_batch_that_is_not_positive(run, batch):
+    assert_refused(run(*QUICK, "--batch", batch), f"Batch is {batch}", "1 or more")
+    assert_refused(run("measure", "mnist", "--batch", batch), f"Batch is {batch}")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--epochs", "0"), ("Epochs are 0",)),
+        (("--layout", "nwhc"), ("'nwhc'", "channels_last")),
+        (("--measure-seconds", "0"), ("--measure-seconds",)),
+        (("--measure-seconds", "nan"), ("--measure-seconds",)),
+        (("--batch", "many"), ("--batch",)),
+        (("--format", "pdf"), ("--format", "json")),
+        (("--surprise",), ("--surprise",)),
+    ],
+)
+def test_options_that_make_no_sense(run, options, words):
+    assert_refused(run(*QUICK, *options), *words)
+
+
+def test_a_job_file_that_is_not_there(run, tmp_path):
+    assert_refused(run("compare", tmp_path / "no.json"), "There is no file", "no.json")
+
+
+def test_a_broken_job_file(run, saved, document):
+    assert_refused(run("compare", saved("{")), "job.json", "not JSON")
+    assert_refused(run("compare", saved("[1]")), "job.json", "whichgpu.job/1")
+    del document["tensors"]
+    assert_refused(run("compare", saved(document)), "job.json", "tensors")
+
+
+def test_a_job_file_of_bytes(run, tmp_path):
+    file = tmp_path / "job.json"
+    file.write_bytes(b"\xff\xfe\x00")
+    assert_refused(run("compare", file), "job.json", "not JSON")
+
+
+def test_a_newer_job_file(run, saved, document):
+    document["schema"] = "whichgpu.job/7"
+    assert_refused(run("compare", saved(document)), "'whichgpu.job/7'", "newer", "whichgpu.job/1", "Upgrade")
+
+
+def test_what_a_job_file_cannot_change(run, saved, document):
+    assert_refused(run("compare", saved(document), "--batch", "16"), "--batch 16", "8", "Capture it again")
+    assert_refused(run("compare", saved(document), "--layout", "nchw"), "--layout nchw")
+
+
+def test_a_broken_device_file(run, tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text("x = [")
+    assert_refused(run(*QUICK, "--device-file", file), "mine.toml")
+    assert_refused(run(*QUICK, "--device-file", tmp_path / "none.toml"), "none.toml")
+
+
+def test_output_that_cannot_be_written_is_found_before_any_work(run, tmp_path, monkeypatch):
+    import whichgpu.workloads.shipped
+
+    def fail(*arguments):
+        raise AssertionError("the work began")
+
+    monkeypatch.setattr(whichgpu.workloads.shipped, "load_shipped", fail)
+    assert_refused(run(*QUICK, "-o", tmp_path), str(tmp_path), "it is a folder")
+    assert_refused(run(*QUICK, "-o", tmp_path / "no" / "r.json"), "there is no folder")
+    assert_refused(run(*QUICK, "-o", "/proc/r.json"), "/proc/r.json", "Choose another place")
+
+
+def test_output_to_a_full_disk(run):
+    assert_refused(run(*QUICK, "-o", "/dev/full"), "/dev/full", "No space left")
+
+
+def test_measuring_epochs_of_a_job_without_data(run):
+    assert_refused(run("measure", "gpt2", "--epochs", "1"), "only mnist")
+
+
+def test_no_torch_where_one_is_needed_names_the_extra(spawn):
+    outcome = spawn("measure", "mnist", before="import sys; sys.modules['torch'] = None")
+    assert_refused(outcome, "torch", "pip install 'whichgpu[torch]'")
