@@ -10,10 +10,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _device
 
 from whichgpu.capture.fake_device import FakeDevice
+from whichgpu.capture.modules import become
 from whichgpu.capture.phantom_tensor import META, PhantomTensor
 
+# Functions whose values come from Python or NumPy: they are made on the CPU, where the values can be kept.
 _FROM_DATA = frozenset({torch.tensor, torch.as_tensor, torch.asarray, torch.scalar_tensor})
-_TO_HOST = frozenset({torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__})
 
 
 class PhantomFunctions(TorchFunctionMode):  # type: ignore[misc]
@@ -28,7 +29,7 @@ class PhantomFunctions(TorchFunctionMode):  # type: ignore[misc]
         kwargs = kwargs or {}
         special = _SPECIAL.get(func)
         if special is not None:
-            func, args, kwargs = special(func, args, kwargs)
+            return special(self, func, args, kwargs)
         wanted = kwargs.get("device")
         if wanted is None and _device.CURRENT_DEVICE is not None and func in _device._device_constructors():
             # torch puts `with torch.device(...)` below every other mode, so it has to be looked up.
@@ -37,70 +38,86 @@ class PhantomFunctions(TorchFunctionMode):  # type: ignore[misc]
             return func(*args, **kwargs)
         kind = device_type(wanted)
         if kind == "cuda":
-            if func in _FROM_DATA:
-                # Their values are known on the CPU; a leaf that requires grad must be the tensor on the device.
-                on_cpu = {k: v for k, v in kwargs.items() if k != "requires_grad"} | {"device": "cpu"}
-                moved = func(*args, **on_cpu).to(META)
-                return moved.requires_grad_() if kwargs.get("requires_grad") else moved
-            if kwargs.get("pin_memory"):
-                kwargs = {**kwargs, "pin_memory": False}
-            return func(*args, **{**kwargs, "device": META})
-        if kind == "meta":
-            before, self.device.wants_meta = self.device.wants_meta, True
-            try:
-                return func(*args, **kwargs)
-            finally:
-                self.device.wants_meta = before
-        return func(*args, **kwargs)
+            return _make_on_phantom(func, args, kwargs)
+        return self.with_real_meta(func, args, kwargs) if kind == "meta" else func(*args, **kwargs)
+
+    def with_real_meta(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call `func`, in which meta means torch's own meta device."""
+        before, self.device.wants_meta = self.device.wants_meta, True
+        try:
+            return func(*args, **kwargs)
+        finally:
+            self.device.wants_meta = before
 
 
 def device_type(device: Any) -> str:
     """Return the type of anything torch takes for a device: "cuda" for "cuda:0", 0 and torch.device("cuda")."""
     if isinstance(device, torch.device):
         return str(device.type)
-    if isinstance(device, int):
-        return "cuda"
-    return str(device).partition(":")[0]
+    return "cuda" if isinstance(device, int) else str(device).partition(":")[0]
 
 
-def _named_for_cpp(device: Any) -> Any:
-    return META if isinstance(device, (str, int, torch.device)) and device_type(device) == "cuda" else device
+def _make_on_phantom(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    kwargs = {k: v for k, v in kwargs.items() if k != "pin_memory"}
+    if func not in _FROM_DATA:
+        return func(*args, **{**kwargs, "device": META})
+    # A leaf that requires grad must be the tensor on the device, not the one on the CPU.
+    requires_grad = kwargs.pop("requires_grad", False)
+    made = func(*args, **{**kwargs, "device": "cpu"}).to(META)
+    return made.requires_grad_() if requires_grad else made
 
 
-Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
+def _is_device(value: Any) -> bool:
+    return isinstance(value, (str, torch.device)) or (isinstance(value, int) and not isinstance(value, bool))
 
 
-def _to(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-    rest = tuple(_named_for_cpp(a) if isinstance(a, (str, torch.device)) else a for a in args[1:])
-    if isinstance(kwargs.get("device"), (str, int, torch.device)):
-        kwargs = {**kwargs, "device": _named_for_cpp(kwargs["device"])}
-        # Handled here; what follows must not take it for a request for the meta device.
-        return _call_to, (args[0], rest, kwargs), {}
-    return func, (args[0], *rest), kwargs
+def _to(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    tensor, *rest = args
+    wanted = rest[0] if rest and _is_device(rest[0]) else kwargs.get("device")
+    if not _is_device(wanted):
+        return func(*args, **kwargs)
+    kind = device_type(wanted)
+    if kind == "meta":
+        if isinstance(tensor, PhantomTensor):
+            tensor = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
+        return mode.with_real_meta(func, (tensor, *rest), kwargs)
+    if kind == "cuda":
+        if "device" in kwargs:
+            kwargs = {**kwargs, "device": META}
+        else:
+            rest[0] = META
+    return func(tensor, *rest, **kwargs)
 
 
-def _call_to(tensor: torch.Tensor, rest: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
-    return tensor.to(*rest, **kwargs)
+def _cuda(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return args[0].to(META, **{k: v for k, v in kwargs.items() if k in ("non_blocking", "memory_format")})
 
 
-def _cuda(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-    return torch.Tensor.to, (args[0], META), {k: v for k, v in kwargs.items() if k in ("non_blocking", "memory_format")}
+def _pin(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return args[0]
 
 
-def _pin(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-    return (lambda tensor: tensor), (args[0],), {}
-
-
-def _to_host(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-    tensor = args[0]
+def _to_host(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    tensor, *rest = args
     if isinstance(tensor, PhantomTensor):
         tensor = tensor.detach().cpu()
-    return func, (tensor, *args[1:]), kwargs
+    return func(tensor, *rest, **kwargs)
 
 
-_SPECIAL: dict[Any, Callable[..., Call]] = {
+def _set_data(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    tensor, data = args
+    if isinstance(tensor, PhantomTensor) != isinstance(data, PhantomTensor):
+        become(tensor, data)
+        return None
+    return func(tensor, data)
+
+
+_SPECIAL: dict[Any, Callable[..., Any]] = {
     torch.Tensor.to: _to,
     torch.Tensor.cuda: _cuda,
     torch.Tensor.pin_memory: _pin,
-    **dict.fromkeys(_TO_HOST, _to_host),
+    torch.Tensor.numpy: _to_host,
+    torch.Tensor.tolist: _to_host,
+    torch.Tensor.__array__: _to_host,
+    torch.Tensor.data.__set__: _set_data,
 }
