@@ -28,9 +28,6 @@ class Memory:
     def __init__(self, free: float, per_sample: float) -> None:
         self.free, self.per_sample = free, per_sample
 
-    def taken(self, job: SleepingJob) -> float:
-        return self.per_sample * job.asked[-1][0] if job.asked else 0.0
-
     def install(self, monkeypatch: pytest.MonkeyPatch, job: SleepingJob) -> None:
         memory = self
 
@@ -39,14 +36,10 @@ class Memory:
                 pass
 
             def taken_bytes(self) -> float:
-                return memory.taken(job)
+                return memory.per_sample * job.asked[-1][0]
 
         monkeypatch.setattr(module, "PeakMemory", Peak)
-        monkeypatch.setattr(
-            module,
-            "available_bytes",
-            lambda device: self.free - (self.per_sample * job.asked[-1][0] if job.asked else 0),
-        )
+        monkeypatch.setattr(module, "available_bytes", lambda device: self.free)
 
 
 def test_a_known_step_is_measured() -> None:
