@@ -10,6 +10,7 @@ from whichgpu.devices import find_device, this_cpu
 from whichgpu.errors import MissingExtraError
 from whichgpu.graph import PRECISIONS
 from whichgpu.measure.target import Target
+from whichgpu.measure.torch_devices import torch_devices
 
 torch = pytest.importorskip("torch")
 
@@ -53,3 +54,16 @@ def test_without_torch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     with pytest.raises(MissingExtraError, match=r"torch is needed to train mnist .*pip install 'whichgpu\[torch\]'"):
         Target.find("cpu", "mnist")
+
+
+def test_what_torch_can_train_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["NVIDIA L4", "NVIDIA H100 PCIe", "NVIDIA L4"]
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert torch_devices() == ("cpu",)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: names[index])
+    assert torch_devices() == ("cpu", "cuda:0", "cuda:1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert torch_devices() == ("cpu", "mps")

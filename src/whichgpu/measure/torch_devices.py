@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from whichgpu.errors import MissingExtraError
+
 
 def torch_devices() -> tuple[str, ...]:
-    """Return the devices of this machine by torch's names, the CPU first, and of several GPUs the first.
+    """Return what torch calls the devices it can train on here: "cpu", "cuda:0", "cuda:1", ..., "mps".
 
-    Only the CPU where torch is not installed: measuring then says what is missing.
+    One of several GPUs of the same name stands for all of them.
+
+    Raises:
+        MissingExtraError: If torch is not installed.
     """
     try:
         import torch
     except ImportError:
-        return ("cpu",)
-    gpus = (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available()))
-    return ("cpu", *(name for name, there in gpus if there))
+        raise MissingExtraError("torch", "torch", "train a job on this machine") from None
+    cuda = {torch.cuda.get_device_name(i): f"cuda:{i}" for i in reversed(range(torch.cuda.device_count()))}
+    mps = ("mps",) if torch.backends.mps.is_available() else ()
+    return ("cpu", *sorted(cuda.values(), key=lambda name: int(name.partition(":")[2])), *mps)
