@@ -35,7 +35,8 @@ def test_every_function_is_documented_and_typed(name):
 def test_functions_stay_functions_when_their_rooms_are_imported():
     program = (
         "import whichgpu\n"
-        "import whichgpu.devices.loader, whichgpu.estimate.estimate, whichgpu.capture.phantom, whichgpu.comparison.compare\n"
+        "import whichgpu.devices.device, whichgpu.estimate.estimate, whichgpu.capture.torch_versions\n"
+        "import whichgpu.comparison.compare, whichgpu.report.table, whichgpu.measure\n"
         "assert all(not hasattr(getattr(whichgpu, n), '__path__') for n in ('capture', 'devices', 'estimate'))\n"
         "assert whichgpu.devices()"
     )

@@ -1,11 +1,14 @@
 """Sizes, names and docstrings of files; which file may spell what."""
 
 import ast
+import importlib
+import inspect
 import re
+import sys
 
 import pytest
 
-from tests.architecture.source import PACKAGE, TESTS, files, module_name, tree
+from tests.architecture.source import PACKAGE, TESTS, files, module_name, names, room, tree
 
 MAX_LINES = 600
 P95_LINES = 400
@@ -66,12 +69,14 @@ def test_every_public_name_is_documented(path):
         assert re.match(r"[A-Z`0-9\"]|whichgpu|[a-z0-9-]+:", text), f"{path}:{node.lineno}: {name}"
 
 
-def test_every_exported_name_exists():
-    import importlib
-
+def test_every_exported_name_is_there_and_no_module_of_the_same_name_hides_it():
+    for name in sorted(names()):
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:  # of capture, where torch is not installed
+            assert (error.name, room(name)) == ("torch", "capture")
     for path in files():
         if path.name == "__init__.py":
-            module = importlib.import_module(module_name(path))
-            module = module if hasattr(module, "__path__") else __import__("sys").modules[module_name(path)]
-            for name in getattr(module, "__all__", ()):
-                assert hasattr(module, name), f"{module.__name__}.{name}"
+            package = sys.modules[module_name(path)]
+            for name in getattr(package, "__all__", ()):
+                assert not inspect.ismodule(getattr(package, name)), f"{package.__name__}.{name}"

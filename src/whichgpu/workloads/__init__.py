@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 from whichgpu.errors import UnknownNameError
 
+# Imported here and for good: Python binds the module `workload` to the package once, and the function below replaces it.
+from whichgpu.workloads.workload import Workload
+
 if TYPE_CHECKING:
     from whichgpu.graph import Job
-    from whichgpu.workloads.workload import Workload
 
 # What `whichgpu compare` shows when nobody names a job: a tiny, a convolutional and a transformer one.
 DEFAULT_JOBS = ("mnist", "resnet50", "gpt2")
