@@ -170,7 +170,7 @@ def test_moving_a_module_keeps_its_parameters():
     assert weight.is_leaf
     assert weight.tag == "tied"
     assert optimizer.param_groups[0]["params"][0] is weight
-    assert list(nn.Sequential(nn.BatchNorm1d(3)).cuda().buffers())[0].is_cuda
+    assert next(iter(nn.Sequential(nn.BatchNorm1d(3)).cuda().buffers())).is_cuda
 
 
 def test_changing_dtype_and_layout_of_a_module():
@@ -258,9 +258,10 @@ def test_assigning_data_moves_a_parameter():
     assert weight.requires_grad
 
 
-def test_data_loader_with_pinned_memory():
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_data_loader_with_pinned_memory(num_workers):
     data = torch.utils.data.TensorDataset(torch.arange(8.0), torch.arange(8))
-    loader = torch.utils.data.DataLoader(data, batch_size=4, pin_memory=True)
+    loader = torch.utils.data.DataLoader(data, batch_size=4, pin_memory=True, num_workers=num_workers)
     batches = [(x.to("cuda", non_blocking=True), y) for x, y in loader]
     assert [(x.shape, x.is_cuda) for x, _ in batches] == [((4,), True)] * 2
     assert batches[1][1].tolist() == [4, 5, 6, 7]

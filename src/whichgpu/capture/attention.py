@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from whichgpu.capture.phantom_tensor import META
+
 aten = torch.ops.aten
 
 _HALF = (torch.float16, torch.bfloat16)
@@ -113,7 +115,7 @@ def _efficient(
 def _bias(attn_mask: Tensor, query: Tensor, key: Tensor) -> Tensor:
     """Return the mask as an additive bias, expanded and with rows that begin at aligned addresses."""
     if attn_mask.dtype == torch.bool:
-        low = aten.scalar_tensor(float("-inf"), dtype=query.dtype, device=query.device)
+        low = aten.scalar_tensor(float("-inf"), dtype=query.dtype, device=META)
         attn_mask = aten.where.ScalarSelf(attn_mask, 0.0, low)
     length = attn_mask.shape[-1]
     if length % _MASK_ALIGNMENT and length == key.shape[-2]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from whichgpu.capture import special_ops
+from whichgpu.capture import recurrent_ops, special_ops
 from whichgpu.capture.op_traits import OpTraits, traits_of
 from whichgpu.capture.phantom_tensor import META, KernelCall, PhantomTensor, wrap
 from whichgpu.capture.shadow import Shadow, give_shadow, real_result
 from whichgpu.capture.storages import Storages
 from whichgpu.errors import CaptureError
+from whichgpu.graph.tensor import contiguous_stride
 
 if TYPE_CHECKING:
     from whichgpu.capture.recorder import Recorder
+
+HANDLERS = special_ops.HANDLERS | recurrent_ops.HANDLERS
 
 # What an operator gave for arguments of one kind: (shape, strides, dtype) of each result.
 _Made = tuple[tuple[torch.Size, tuple[int, ...], torch.dtype] | None, ...]
@@ -62,7 +66,7 @@ class FakeDevice(TorchDispatchMode):  # type: ignore[misc]
         device = kwargs.get("device")
         if not phantoms and not self._is_wanted_here(device, others):
             return func(*args, **kwargs)
-        special = special_ops.HANDLERS.get(func)
+        special = HANDLERS.get(func)
         if special is not None:
             result = special(self, func, args, kwargs)
             if result is not NotImplemented:
@@ -163,6 +167,10 @@ class FakeDevice(TorchDispatchMode):  # type: ignore[misc]
         if isinstance(real, (tuple, list)):
             return type(real)([self._like_real(r) for r in real])
         return real
+
+    def new(self, shape: Sequence[int], dtype: torch.dtype) -> PhantomTensor:
+        """Return a new contiguous tensor on the phantom GPU."""
+        return self._make((torch.Size(shape), contiguous_stride(tuple(shape)), dtype))
 
     def from_real(self, real: torch.Tensor) -> PhantomTensor:
         """Return a new tensor on the phantom GPU with the shape, dtype and, if small, the value of `real`."""

@@ -11,6 +11,9 @@ import torch
 
 # Optimizers import it on first use; it looks at torch.cuda then and must find the real one.
 import torch._dynamo
+from torch.optim import optimizer
+from torch.utils import _foreach_utils
+from torch.utils.data._utils import pin_memory
 
 from whichgpu.capture import cuda_facade, cuda_kernels, modules, phantom_tensor
 from whichgpu.capture.autocast import Autocast
@@ -77,8 +80,6 @@ def switched_on() -> Iterator[Phantom]:
 
 
 def _install_torch(patches: Patches, phantom: Phantom, autocast: Autocast) -> None:
-    from torch.utils import _foreach_utils
-
     patches.set(
         torch,
         "clear_autocast_cache",
@@ -95,8 +96,6 @@ def _install_torch(patches: Patches, phantom: Phantom, autocast: Autocast) -> No
 
     patches.set(torch.autograd, "_engine_run_backward", run_backward)
     patches.set(_foreach_utils, "_foreach_supported_types", [*_foreach_utils._foreach_supported_types, PhantomTensor])
-    from torch.optim import optimizer
-
     patches.set(optimizer, "_foreach_supported_types", [*optimizer._foreach_supported_types, PhantomTensor])
     plain_group = torch._C._group_tensors_by_device_and_dtype
 
@@ -107,6 +106,9 @@ def _install_torch(patches: Patches, phantom: Phantom, autocast: Autocast) -> No
         }
 
     patches.set(torch._C, "_group_tensors_by_device_and_dtype", group)
+
+    # The thread that pins batches of a DataLoader knows nothing of function modes.
+    patches.set(pin_memory, "pin_memory", lambda data, device=None: data)
 
     def compile_nothing(model: Any = None, **kwargs: Any) -> Any:
         note = "torch.compile was left out: the step is captured as eager PyTorch runs it."

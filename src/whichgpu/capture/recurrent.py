@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from whichgpu.capture.phantom_tensor import CUDA
+from whichgpu.capture.phantom_tensor import META
 
 aten = torch.ops.aten
 
@@ -114,7 +114,7 @@ def _rnn(
         data, hx, params = data.to(low), hx.to(low), [p.to(low) for p in params]
         cx = cx.to(low) if cx is not None else None
     # cuDNN draws its own random numbers for dropout between layers.
-    state = torch.empty(0, dtype=torch.uint8, device=CUDA) if dropout > 0 and train else None
+    state = torch.empty(0, dtype=torch.uint8, device=META) if dropout > 0 and train else None
     out, hidden, cell, _, _ = aten._cudnn_rnn(
         data,
         params,

@@ -1,4 +1,4 @@
-"""Operators the phantom GPU answers by hand: copies between host and device, reading values, recurrent layers."""
+"""Operators the phantom GPU answers by hand: copies between host and device, values read back."""
 
 from __future__ import annotations
 
@@ -17,19 +17,29 @@ if TYPE_CHECKING:
 
 aten = torch.ops.aten
 Handler = Callable[["FakeDevice", Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+def handler_table(table: dict[Any, Handler]) -> Callable[..., Callable[[Handler], Handler]]:
+    """Return a decorator that enters a handler for operators into `table`.
+
+    A handler may return NotImplemented to leave a call to the operator's meta kernel.
+    """
+
+    def handles(*funcs: Any) -> Callable[[Handler], Handler]:
+        def register(handler: Handler) -> Handler:
+            table.update(dict.fromkeys(funcs, handler))
+            return handler
+
+        return register
+
+    return handles
+
+
 HANDLERS: dict[Any, Handler] = {}
+handles = handler_table(HANDLERS)
 
 
-def _handles(*funcs: Any) -> Callable[[Handler], Handler]:
-    def register(handler: Handler) -> Handler:
-        for func in funcs:
-            HANDLERS[func] = handler
-        return handler
-
-    return register
-
-
-@_handles(aten.detach.default)
+@handles(aten.detach.default)
 def _detach(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     # Autograd detaches what it saves and hands out; on a GPU that never reaches the dispatcher, so it is not recorded.
     (source,) = args
@@ -39,7 +49,7 @@ def _detach(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[s
     return out
 
 
-@_handles(aten._to_copy.default)
+@handles(aten._to_copy.default)
 def _to_copy(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     source = args[0]
     target = kwargs.get("device")
@@ -75,7 +85,7 @@ def _read_back(device: FakeDevice, source: PhantomTensor, kwargs: dict[str, Any]
     return out
 
 
-@_handles(aten.copy_.default)
+@handles(aten.copy_.default)
 def _copy(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     target, source = args[:2]
     if isinstance(target, PhantomTensor) == isinstance(source, PhantomTensor):
@@ -100,7 +110,7 @@ def _copy(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str
     return target
 
 
-@_handles(aten._local_scalar_dense.default)
+@handles(aten._local_scalar_dense.default)
 def _item(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     (source,) = args
     if device.recorder is not None:
@@ -114,17 +124,17 @@ def _item(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str
     return 0.0 if source.dtype.is_floating_point else 0
 
 
-@_handles(aten._pin_memory.default)
+@handles(aten._pin_memory.default)
 def _pin_memory(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return args[0]
 
 
-@_handles(aten.is_pinned.default)
+@handles(aten.is_pinned.default)
 def _is_pinned(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return False
 
 
-@_handles(aten._amp_foreach_non_finite_check_and_unscale_.default)
+@handles(aten._amp_foreach_non_finite_check_and_unscale_.default)
 def _unscale(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     # Gradients count as finite, so `found_inf` keeps the zero it was made with and the optimizer steps.
     if device.recorder is not None:
@@ -132,7 +142,7 @@ def _unscale(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[
     return None
 
 
-@_handles(aten.index.Tensor)
+@handles(aten.index.Tensor)
 def _index(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     for index in args[1]:
         if index is not None and index.dtype in (torch.bool, torch.uint8) and value_of(index) is None:
@@ -141,58 +151,3 @@ def _index(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[st
                 "Capture a step whose shapes are fixed, or keep the mask on the CPU."
             )
     return NotImplemented
-
-
-@_handles(aten._cudnn_rnn.default)
-def _cudnn_rnn(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    given = dict(zip(traits_of(func).arguments, args, strict=False)) | kwargs
-    data, hx, cx, batch_sizes = given["input"], given["hx"], given["cx"], given["batch_sizes"]
-    directions = 2 if given["bidirectional"] else 1
-    width = given["proj_size"] or given["hidden_size"]
-    rows = data.shape[0] if batch_sizes else data.shape[0] * data.shape[1]
-    # What training must keep of every step, layer and direction: the gates, and an LSTM's cell (its tanh is redone).
-    gates = _KEPT_PER_STEP[given["mode"]] * given["hidden_size"]
-    reserve_bytes = rows * directions * given["num_layers"] * gates * data.element_size() if given["train"] else 0
-
-    def new(shape: Any, dtype: torch.dtype) -> PhantomTensor:
-        with KernelCall():
-            out = wrap(torch.empty(shape, dtype=dtype, device=META))
-        device.storages.note(out)
-        return out
-
-    out = (
-        new((*data.shape[:-1], width * directions), data.dtype),
-        new(hx.shape, hx.dtype),
-        new(cx.shape if cx is not None else (0,), hx.dtype),
-        new((reserve_bytes,), torch.uint8),
-        new((sum(w.numel() for w in given["weight"]),), data.dtype),
-    )
-    if device.recorder is not None:
-        device.recorder.record(traits_of(func), args, kwargs, out)
-    return out
-
-
-# By cuDNN's mode: plain (relu, tanh) keep their output, an LSTM four gates and its cell, a GRU three gates and the
-# product inside the candidate.
-_KEPT_PER_STEP = (1, 1, 5, 4)
-
-
-@_handles(aten._cudnn_rnn_backward.default)
-def _cudnn_rnn_backward(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    given = dict(zip(traits_of(func).arguments, args, strict=False)) | kwargs
-    data, weights, hx, cx = given["input"], given["weight"], given["hx"], given["cx"]
-    wanted = given["output_mask"]
-
-    def like(tensor: torch.Tensor | None, is_wanted: bool = True) -> PhantomTensor | None:
-        if tensor is None or not is_wanted:
-            return None
-        with KernelCall():
-            out = wrap(torch.empty(tensor.shape, dtype=tensor.dtype, device=META))
-        device.storages.note(out)
-        return out
-
-    grad_weights = [like(w) for w in weights] if wanted[3] else []
-    out = (like(data, wanted[0]), like(hx, wanted[1]), like(cx, wanted[2]), grad_weights)
-    if device.recorder is not None:
-        device.recorder.record(traits_of(func), args, kwargs, (*out[:3], *grad_weights))
-    return out
