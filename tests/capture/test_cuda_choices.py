@@ -131,6 +131,7 @@ def test_attention_can_be_told_which_kernel(record, names):
         (nn.RNN(6, 5, nonlinearity="relu", bias=False), 0, 1),
     ],
 )
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
 def test_recurrent_layer_is_one_cudnn_op(record, names, layer, mode, gates):
     expected = layer(torch.zeros(7, 3, 6))[0].shape
     weights = [tuple(p.shape) for p in layer.parameters()]
@@ -195,7 +196,6 @@ def test_optimizers_take_all_parameters_at_once(record, optimizer, options):
         (torch.optim.SGD, "_fused_sgd_"),
         (torch.optim.Adam, "_fused_adam_"),
         (torch.optim.AdamW, "_fused_adamw_"),
-        (torch.optim.Adagrad, "_fused_adagrad_"),
     ],
 )
 def test_fused_optimizers(record, names, optimizer, op):

@@ -129,5 +129,5 @@ def test_an_error_inside_restores_too():
 def test_a_tensor_that_escapes_says_what_it_is():
     with phantom_gpu():
         escaped = torch.ones(3, device="cuda")
-    with pytest.raises(CaptureError, match="outside of .with whichgpu"):
+    with pytest.raises(CaptureError, match=r"outside of .with whichgpu"):
         escaped + 1

@@ -28,7 +28,7 @@ _POLICIES = {
     "AT_FORALL_DIFFERENT_REDISPATCH_SIGNATURE": "append_dtype",
     "AT_FORALL_PROMOTE": "promote",
 }
-_AUTOCAST_KEY = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastCUDA)
+AUTOCAST_KEY = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastCUDA)
 
 
 @cache
@@ -81,7 +81,7 @@ class Autocast:
         names = [a.name for a in op._schema.arguments]
 
         def kernel(*args: Any, **kwargs: Any) -> Any:
-            with torch._C._ExcludeDispatchKeyGuard(_AUTOCAST_KEY):
+            with torch._C._ExcludeDispatchKeyGuard(AUTOCAST_KEY):
                 if policy in ("set_dtype", "append_dtype"):
                     if not _is_eligible(args[0] if args else None):
                         return op(*args, **kwargs)

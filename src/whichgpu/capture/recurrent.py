@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from whichgpu.capture.autocast import AUTOCAST_KEY
 from whichgpu.capture.phantom_tensor import META
 
 aten = torch.ops.aten
@@ -115,24 +116,13 @@ def _rnn(
         cx = cx.to(low) if cx is not None else None
     # cuDNN draws its own random numbers for dropout between layers.
     state = torch.empty(0, dtype=torch.uint8, device=META) if dropout > 0 and train else None
-    out, hidden, cell, _, _ = aten._cudnn_rnn(
-        data,
-        params,
-        per_cell,
-        None,
-        hx,
-        cx,
-        mode,
-        hidden_size,
-        projection,
-        num_layers,
-        batch_first,
-        dropout,
-        train,
-        bidirectional,
-        batch_sizes,
-        state,
-    )
+    sizes = (hidden_size, projection, num_layers)
+    # A CUDA build of torch casts inside of this operator, too.
+    with torch._C._ExcludeDispatchKeyGuard(AUTOCAST_KEY):
+        out, hidden, cell, _, _ = aten._cudnn_rnn(
+            *(data, params, per_cell, None, hx, cx, mode, *sizes),
+            *(batch_first, dropout, train, bidirectional, batch_sizes, state),
+        )
     return out, hidden, cell
 
 

@@ -52,6 +52,7 @@ class Storages:
         self.clock: int | None = None
         self._live: dict[int, StorageLife] = {}
         self._numbered: list[StorageLife] = []
+        self._residents: list[StorageLife] = []
 
     def note(self, tensor: torch.Tensor) -> StorageLife:
         """Return the life of the storage under `tensor`, begun now if it is new."""
@@ -88,14 +89,16 @@ class Storages:
         """Begin recording: what lives now was there before the step."""
         self.clock = 0
         self._numbered = []
-        for life in self._live.values():
+        self._residents = list(self._live.values())
+        for life in self._residents:
             life.allocated_at = life.freed_at = life.index = life.kind = None
 
     def stop(self) -> tuple[Storage, ...]:
         """End recording and return the storages in the order of their numbers, residents no op used last."""
-        unused = [life for life in self._live.values() if life.index is None]
-        lives = [*self._numbered, *(life for life in unused if life.nbytes)]
+        unused = [life for life in self._residents if life.index is None and life.nbytes]
+        lives = [*self._numbered, *unused]
         self.clock = None
+        self._residents = []
         return tuple(Storage(s.nbytes, _kind(s), s.allocated_at, s.freed_at) for s in lives)
 
     def reset_peak(self) -> None:
