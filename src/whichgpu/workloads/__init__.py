@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from whichgpu.errors import UnknownNameError
 
-# Imported here and for good: Python binds the module `workload` to the package once, and the function below replaces it.
+# Imported here for good: Python binds the module `workload` to the package once, and the function below replaces it.
 from whichgpu.workloads.workload import Workload
 
 if TYPE_CHECKING:
