@@ -32,7 +32,9 @@ def render_devices(devices: Sequence[Device], this_machine: Sequence[Device], pa
         ("Power", "limit"),
     )
     below = f"{len(devices)} devices. `whichgpu devices NAME` shows one with its sources. FLOP/s are dense peaks."
-    return print_on(page, [ruled_table(headings, (False, *(True,) * 6), lines, 2), numbered([("•", below)], "dim")])
+    return print_on(
+        page, [ruled_table(headings, (False, *(True,) * 6), lines, folding=(0,)), numbered([("•", below)], "dim")]
+    )
 
 
 def _line(device: Device) -> Line:

@@ -19,7 +19,9 @@ def render_offers(offers: Sequence[Offer], page: Page) -> str:
     return print_on(
         page,
         [
-            ruled_table(headings, (False, False, False, True, False), [offer_line(o) for o in offers], 2),
+            ruled_table(
+                headings, (False, False, False, True, False), [offer_line(o) for o in offers], folding=(0, 1, 2)
+            ),
             numbered([("•", below)], "dim"),
         ],
     )

@@ -25,10 +25,21 @@ class Line:
     rule_above: bool = False
 
 
-def ruled_table(headings: Sequence[Sequence[str]], numeric: Sequence[bool], lines: Sequence[Line], gap: int) -> Table:
-    """Return a table of `lines` under `headings`, each a few lines of text, with `gap` spaces between its columns.
+def ruled_table(
+    headings: Sequence[Sequence[str]],
+    numeric: Sequence[bool],
+    lines: Sequence[Line],
+    gap: int = 2,
+    folding: Sequence[int] = (),
+) -> Table:
+    """Return a table of `lines` under `headings`, with `gap` spaces between its columns.
 
-    Numbers are set flush right. Of a gap one space is the divider that is not drawn, the others are padding.
+    Args:
+        headings: Of every column, each a few lines of text.
+        numeric: Whether a column is set flush right.
+        lines: What stands below.
+        gap: Spaces between two columns; one is the divider that is not drawn, the others are padding.
+        folding: Indices of columns whose texts may take several lines where the page is narrow; no other does.
     """
     from rich.box import Box
     from rich.table import Table
@@ -36,9 +47,17 @@ def ruled_table(headings: Sequence[Sequence[str]], numeric: Sequence[bool], line
 
     box = Box("    \n    \n ── \n    \n ── \n    \n    \n    \n")
     table = Table(box=box, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0), header_style="bold")
-    for heading, right in zip(headings, numeric, strict=True):
-        title = "\n".join(heading)
-        table.add_column(Text(title), justify="right" if right else "left", no_wrap=True, vertical="bottom")
+    for index, (heading, right) in enumerate(zip(headings, numeric, strict=True)):
+        texts = (*heading, *(line.cells[index] for line in lines if index < len(line.cells)))
+        folds = index in folding
+        table.add_column(
+            Text("\n".join(heading)),
+            justify="right" if right else "left",
+            no_wrap=not folds,
+            min_width=None if folds else max(map(len, texts)),
+            overflow="fold",
+            vertical="top",
+        )
     for line in lines:
         if line.rule_above:
             table.add_section()
