@@ -1,0 +1,221 @@
+"""Efficiencies by device family: data with a source, read from ``data/efficiencies.toml``."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from whichgpu.devices.device import Device, NumberFormat
+from whichgpu.units import MICRO, TERA
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How far predictions were from measurements.
+
+    Attributes:
+        sigma: Standard deviation of log(predicted / measured), dimensionless.
+        rows: Measurements compared.
+        gpus: Devices they were taken on.
+        basis: In words.
+    """
+
+    sigma: float
+    rows: int
+    gpus: int
+    basis: str
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Devices that reach the same shares of their datasheets.
+
+    Attributes:
+        name: "Ampere GA10x".
+        vendor: As in `Device.vendor`; "" stands for any.
+        architectures: Values of `Device.architecture` it covers; empty means all of the vendor's that no other covers.
+        compute_capabilities: NVIDIA's version numbers it covers, which go before architectures.
+        cpu: Whether it covers host processors.
+        matrix: Share of the power-capped matrix peak a large product reaches, by number format.
+        memory: Factor on the memory efficiencies of `Efficiencies.memory`.
+        picojoules_per_flop: Energy of a matrix FLOP at full clock, by number format, for the power cap.
+        kernel_start_s: Time on the device between two kernels.
+        op_host_s: Time the host takes to issue an op; the general one of `Efficiencies.host` if None.
+        measured_devices: Full names of devices whose measured steps or kernels went into these figures.
+        source: Where the figures come from, how many rows, of when.
+    """
+
+    name: str
+    vendor: str
+    architectures: tuple[str, ...]
+    compute_capabilities: tuple[str, ...]
+    cpu: bool
+    matrix: Mapping[NumberFormat, float]
+    memory: float
+    picojoules_per_flop: Mapping[NumberFormat, float]
+    kernel_start_s: float
+    measured_devices: tuple[str, ...]
+    source: str
+    op_host_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Time the host needs to issue work in eager mode.
+
+    Attributes:
+        op_s: An op that launches a kernel, its share of autograd and of the training loop included.
+        launch_s: Each kernel of an op after its first.
+        view_s: An op that only changes metadata.
+        synchronization_s: Waiting for the device once, and finding it idle after.
+        source: Where the figures come from.
+    """
+
+    op_s: float
+    launch_s: float
+    view_s: float
+    synchronization_s: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Constants of the form of the cost model, the same on every device.
+
+    Attributes:
+        edge: c of a tile's efficiency 1 / (1 + c (1/tm + 1/tn)), by number format: what loading operands costs.
+        prologue: k0, the steps along k a tile's start and end cost.
+        tail: beta, how much of the last partial wave is paid: 0 none, 1 all.
+        split_k_s: Cost of adding up the parts of a product split along k.
+        power_exponent: a of peak x min(1, (tdp / power at full clock) ** a).
+        l2_speed: Bandwidth of the shared cache as a multiple of that of memory.
+        l2_reach: Bytes a kernel may touch and still find its operands in the cache, as a share of the cache.
+        nchw_passes: Times a convolution on matrix units reorders its operands where channels are not innermost.
+        kernel_norm: p of the smooth maximum of a kernel's compute and memory time.
+        step_norm: p of the smooth maximum of device and host time.
+        source: Where the figures come from.
+    """
+
+    edge: Mapping[NumberFormat, float]
+    prologue: float
+    tail: float
+    split_k_s: float
+    power_exponent: float
+    l2_speed: float
+    l2_reach: float
+    nchw_passes: float
+    kernel_norm: float
+    step_norm: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Efficiencies:
+    """All coefficients of the cost model.
+
+    Attributes:
+        model: Constants of its form.
+        host: Host times.
+        compute: Factor on the matrix efficiency by kernel kind; a product inside a convolution by its direction, as
+            "convolution.wgrad".
+        vector: Share of the FP32 peak that arithmetic outside matrix units reaches.
+        memory: Share of the datasheet bandwidth by kernel kind.
+        families: In the order they are tried.
+        spreads: Errors found, by how much is known of a device: "device", "family", "vendor", "none".
+    """
+
+    model: Model
+    host: Host
+    compute: Mapping[str, float]
+    vector: float
+    memory: Mapping[str, float]
+    families: tuple[Family, ...]
+    spreads: Mapping[str, Spread]
+
+    def family_of(self, device: Device) -> Family:
+        """Return the family of `device`: by compute capability, else architecture, else vendor, else the general."""
+        for test in (_by_capability, _by_architecture, _by_vendor, _general):
+            for family in self.families:
+                if family.cpu == device.is_cpu and test(family, device):
+                    return family
+        raise LookupError(f"efficiencies.toml has no general family for {device.name}.")
+
+
+def _by_capability(family: Family, device: Device) -> bool:
+    return bool(device.compute_capability) and device.compute_capability in family.compute_capabilities
+
+
+def _by_architecture(family: Family, device: Device) -> bool:
+    return family.vendor == device.vendor and device.architecture in family.architectures
+
+
+def _by_vendor(family: Family, device: Device) -> bool:
+    return family.vendor == device.vendor and not family.architectures and not family.compute_capabilities
+
+
+def _general(family: Family, device: Device) -> bool:
+    return not family.vendor
+
+
+@cache
+def efficiencies() -> Efficiencies:
+    """Return the shipped coefficients."""
+    text = (resources.files("whichgpu.cost") / "data" / "efficiencies.toml").read_text(encoding="utf-8")
+    return efficiencies_from_document(tomllib.loads(text))
+
+
+def efficiencies_from_document(document: Mapping[str, Any]) -> Efficiencies:
+    """Return the coefficients a TOML document holds; times are in microseconds there."""
+    model, host = dict(document["model"]), document["host"]
+    model["split_k_s"] = model.pop("split_k_us") * MICRO
+    return Efficiencies(
+        model=Model(**model),
+        host=Host(
+            op_s=host["op_us"] * MICRO,
+            launch_s=host["launch_us"] * MICRO,
+            view_s=host["view_us"] * MICRO,
+            synchronization_s=host["synchronization_us"] * MICRO,
+            source=host["source"],
+        ),
+        compute=document["compute"]["kinds"],
+        vector=document["compute"]["vector"],
+        memory=document["memory"]["kinds"],
+        families=tuple(_family(row) for row in document["family"]),
+        spreads={name: Spread(**row) for name, row in document["spread"].items()},
+    )
+
+
+def _family(row: Mapping[str, Any]) -> Family:
+    return Family(
+        name=row["name"],
+        vendor=row.get("vendor", ""),
+        architectures=tuple(row.get("architectures", ())),
+        compute_capabilities=tuple(row.get("compute_capabilities", ())),
+        cpu=row.get("cpu", False),
+        matrix=row["matrix"],
+        memory=row["memory"],
+        picojoules_per_flop=row.get("picojoules_per_flop", {}),
+        kernel_start_s=row["kernel_start_us"] * MICRO,
+        measured_devices=tuple(row.get("measured_devices", ())),
+        source=row["source"],
+        op_host_s=row["op_host_us"] * MICRO if "op_host_us" in row else None,
+    )
+
+
+def sustained_flops_per_s(
+    peak_flops_per_s: float, picojoules_per_flop: float | None, tdp_w: float | None, exponent: float
+) -> float:
+    """Return the rate a chip holds under its power limit; the peak where the limit or the energy is not known.
+
+    A chip that would draw more than its limit at full clock runs slower, at a lower voltage: power falls faster than
+    speed, which is what an exponent below 1 says.
+    """
+    if tdp_w is None or picojoules_per_flop is None:
+        return peak_flops_per_s
+    power_w = peak_flops_per_s * picojoules_per_flop / TERA
+    held: float = (tdp_w / power_w) ** exponent
+    return peak_flops_per_s * min(1.0, held)

@@ -1,0 +1,126 @@
+"""The distinct kernels of a step as arrays: made once per job, priced once per device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whichgpu.work import GraphWork
+from whichgpu.work.kernel import Kernel, KernelKind
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+
+class Group(NamedTuple):
+    """Kernels that reach the same rates on a device."""
+
+    kind: KernelKind
+    dtype: str
+    direction: str
+    channels_last: bool
+
+
+# Output tiles (rows, columns) of the GEMM kernels of cuBLAS, and into how many parts the sum over k may be split.
+TILES = np.array([(256, 128), (128, 128), (128, 64), (64, 64), (64, 32)], dtype=np.float64)
+SPLITS = np.array([1, 4, 16], dtype=np.float64)
+# A part of a split sum shorter than this does not pay.
+SHORTEST_SPLIT = 128
+
+
+@dataclass(frozen=True, slots=True)
+class KernelTable:
+    """The n distinct kernels of a step, and the host's calls.
+
+    Attributes:
+        kernels: The n kernels themselves.
+        calls: How often the step runs each, (n,).
+        groups: The kernels' distinct groups.
+        group: Index into `groups`, (n,).
+        flops: FLOPs of one call, (n,).
+        bytes_moved: Bytes of one call, (n,).
+        launches: Launches of one call, (n,).
+        gemm: Indices of the g kernels that hold a matrix product, (g,).
+        tile_count: Tiles of each product by tile and split, (tiles, splits, g).
+        tile_depth: Length of the sum in one tile, infinite where such a split is not allowed, (tiles, splits, g).
+        op_calls: Host calls that launch kernels.
+        extra_launches: Launches of those calls after each one's first.
+        view_calls: Host calls that launch nothing.
+        synchronizations: How often the host waits for the device.
+    """
+
+    kernels: tuple[Kernel, ...]
+    calls: Floats
+    groups: tuple[Group, ...]
+    group: Ints
+    flops: Floats
+    bytes_moved: Floats
+    launches: Floats
+    gemm: Ints
+    tile_count: Floats
+    tile_depth: Floats
+    op_calls: int
+    extra_launches: int
+    view_calls: int
+    synchronizations: int
+
+    @classmethod
+    def of(cls, work: GraphWork) -> KernelTable:
+        """Return the table of a step's work."""
+        op_calls = sum(c.calls for c in work.counts if c.work.kernels)
+        return cls.of_kernels(
+            work.kernels(),
+            op_calls=op_calls,
+            extra_launches=work.launches - op_calls,
+            view_calls=work.host_calls - op_calls,
+            synchronizations=work.synchronizations,
+        )
+
+    @classmethod
+    def of_kernels(
+        cls,
+        kernels: Iterable[tuple[Kernel, int]],
+        *,
+        op_calls: int = 0,
+        extra_launches: int = 0,
+        view_calls: int = 0,
+        synchronizations: int = 0,
+    ) -> KernelTable:
+        """Return the table of `kernels`, each with how often it runs."""
+        pairs = tuple(kernels)
+        rows = tuple(k for k, _ in pairs)
+        each = [Group(k.kind, k.dtype, k.direction, k.channels_last) for k in rows]
+        groups = tuple(dict.fromkeys(each))
+        index = {group: i for i, group in enumerate(groups)}
+        gemm = [i for i, k in enumerate(rows) if k.gemm is not None]
+        count, depth = _tiles([(g.batch, g.m, g.n, g.k) for k in rows if (g := k.gemm) is not None])
+        return cls(
+            kernels=rows,
+            calls=np.array([n for _, n in pairs], dtype=np.float64),
+            groups=groups,
+            group=np.array([index[g] for g in each], dtype=np.intp),
+            flops=np.array([k.flops for k in rows], dtype=np.float64),
+            bytes_moved=np.array([k.bytes_moved for k in rows], dtype=np.float64),
+            launches=np.array([k.launches for k in rows], dtype=np.float64),
+            gemm=np.array(gemm, dtype=np.intp),
+            tile_count=count,
+            tile_depth=depth,
+            op_calls=op_calls,
+            extra_launches=extra_launches,
+            view_calls=view_calls,
+            synchronizations=synchronizations,
+        )
+
+
+def _tiles(shapes: list[tuple[int, int, int, int]]) -> tuple[Floats, Floats]:
+    """Return how many tiles each product has and how deep they are, (tiles, splits, g) each."""
+    batch, m, n, k = np.array(shapes, dtype=np.float64).reshape(-1, 4).T
+    rows, columns = TILES[:, 0, None, None], TILES[:, 1, None, None]
+    splits = SPLITS[None, :, None]
+    count = batch * np.ceil(m / rows) * np.ceil(n / columns) * splits
+    depth = np.broadcast_to(k / splits, count.shape)
+    return count, np.where((splits > 1) & (depth < SHORTEST_SPLIT), np.inf, depth)

@@ -1,0 +1,76 @@
+"""How far a prediction may be off: an interval from the errors found where predictions could be checked."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from whichgpu.cost.family import Efficiencies, Spread
+from whichgpu.devices.device import Device
+from whichgpu.estimate.estimate import Interval
+
+if TYPE_CHECKING:
+    from whichgpu.cost.roofline import Priced
+
+LEVEL = 0.8
+# Quantile of the normal distribution that leaves (1 - LEVEL) / 2 above it.
+_Z = 1.2816
+# What each figure that had to be assumed adds to the standard deviation of log time.
+_ASSUMED_SIGMA = 0.2
+
+
+def interval(priced: Priced, device: Device, efficiencies: Efficiencies, unknown: float, derived: bool) -> Interval:
+    """Return the 80 % interval around a predicted step time, log-normal.
+
+    Args:
+        priced: The prediction.
+        device: Its device.
+        efficiencies: The coefficients, with the errors found.
+        unknown: Share of the step in ops without a work rule.
+        derived: Whether the graph was derived from one captured in another precision.
+    """
+    spread, where = _spread(priced, device, efficiencies)
+    host = efficiencies.spreads["host"]
+    on_host = _host_weight(priced)
+    extra = [_ASSUMED_SIGMA] * (len(priced.assumptions) + derived)
+    variance = (
+        ((1 - on_host) * spread.sigma) ** 2
+        + (on_host * host.sigma) ** 2
+        + math.log1p(unknown) ** 2
+        + sum(s * s for s in extra)
+    )
+    factor = math.exp(_Z * math.sqrt(variance))
+    basis = f"{LEVEL * 100:.0f} % interval: {spread.basis}{where}"
+    if on_host > 0.5:
+        basis += f"; bound by the host: {host.basis}"
+    elif unknown > 0.02 or extra:
+        basis += "; widened for what is unknown"
+    return Interval(priced.step_s / factor, priced.step_s * factor, LEVEL, basis)
+
+
+def _spread(priced: Priced, device: Device, efficiencies: Efficiencies) -> tuple[Spread, str]:
+    """Return the errors that apply, by how much was measured of such devices, and a word on this one."""
+    spreads, family = efficiencies.spreads, priced.family
+    if device.is_cpu:
+        return spreads["cpu"], ""
+    if device.name in family.measured_devices:
+        return spreads["device"], "; this device is among them"
+    if family.measured_devices:
+        return spreads["family"], f"; of this device none, of {family.name} {len(family.measured_devices)}"
+    if device.vendor == "NVIDIA":
+        return spreads["vendor"], f"; none of {device.architecture}"
+    return spreads["none"], ""
+
+
+def _host_weight(priced: Priced) -> float:
+    """Return how much of the step's length the host decides, 0 to 1."""
+    if not priced.overlapped:
+        total = priced.device_s + priced.host_s
+        return priced.host_s / total if total else 0.0
+    host, device = priced.host_s, priced.device_s
+    longest = max(host, device)
+    if longest == 0:
+        return 0.0
+    h: float = (host / longest) ** priced.step_norm
+    d: float = (device / longest) ** priced.step_norm
+    return h / (h + d)

@@ -1,0 +1,167 @@
+"""Predicting: a job on devices, its graph counted once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from whichgpu.cost import efficiencies, price, tabulate
+from whichgpu.devices.device import Device
+from whichgpu.estimate.breakdown import breakdown
+from whichgpu.estimate.estimate import Estimate
+from whichgpu.estimate.interval import interval
+from whichgpu.estimate.recast import recast
+from whichgpu.estimate.runnable import lacking, require_precision
+from whichgpu.graph import Job, Precision
+from whichgpu.graph import precision as precision_named
+from whichgpu.units import binary_bytes
+from whichgpu.work import GraphWork, count_graph
+from whichgpu.work.count import OnUnknown
+
+if TYPE_CHECKING:
+    from whichgpu.cost.kernel_table import KernelTable
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """The graph of a job in one precision, counted."""
+
+    work: GraphWork
+    table: KernelTable
+    peak_bytes: int | None
+    flops: float
+    bytes_moved: float
+    notes: tuple[str, ...]
+    derived: bool
+
+    @classmethod
+    def of(cls, job: Job, precision: Precision, on_unknown: OnUnknown) -> _Counted:
+        graph, notes = recast(job, precision)
+        work = count_graph(graph, on_unknown)
+        if graph.mode == "fused":
+            notes = (*notes, "A compiler fuses this step; its kernels are priced one by one: at most this long.")
+        return cls(
+            work,
+            tabulate(work),
+            graph.peak_bytes() if graph.storages else None,
+            work.flops,
+            work.bytes_moved,
+            notes,
+            graph is not job.graph,
+        )
+
+
+def estimate(
+    job: Job,
+    device: Device | str,
+    *,
+    precision: str | None = None,
+    allow_fallback: bool = False,
+    on_unknown: OnUnknown = "bound",
+) -> Estimate:
+    """Return the predicted time of one step of `job` on `device`, in seconds, with an interval and its reasons.
+
+    Args:
+        job: What to train.
+        device: A device or its name.
+        precision: What to train in; the job's own if not given. Another than the job's is derived from its graph where
+            that can be done: float32 from a half precision, one half precision from the other.
+        allow_fallback: Whether a device without that precision may run what it would run instead.
+        on_unknown: Whether an op without a work rule is priced by a stated bound ("bound") or refused ("refuse").
+
+    Raises:
+        UnknownNameError: If the device or precision is not known.
+        PrecisionError: If the device lacks the precision and may not fall back, or it cannot be derived.
+        UnknownOpError: If an op has no rule and `on_unknown` is "refuse".
+    """
+    return estimate_all(job, (device,), precision=precision, allow_fallback=allow_fallback, on_unknown=on_unknown)[0]
+
+
+def estimate_all(
+    job: Job,
+    devices: Sequence[Device | str],
+    *,
+    precision: str | None = None,
+    allow_fallback: bool = False,
+    on_unknown: OnUnknown = "bound",
+) -> tuple[Estimate, ...]:
+    """Return what `estimate` returns, for each of `devices` in their order; the graph is counted once.
+
+    Args:
+        job: What to train.
+        devices: Devices or their names.
+        precision: See `estimate`.
+        allow_fallback: See `estimate`.
+        on_unknown: See `estimate`.
+
+    Raises:
+        UnknownNameError: See `estimate`.
+        PrecisionError: See `estimate`.
+        UnknownOpError: See `estimate`.
+    """
+    wanted = precision_named(job.precision if precision is None else precision)
+    found = [_device(device) for device in devices]
+    runs = [require_precision(device, wanted, allow_fallback) for device in found]
+    counted = {p.name: _Counted.of(job, p, on_unknown) for p in dict.fromkeys(runs)}
+    return tuple(_estimate(job, device, wanted, p, counted[p.name]) for device, p in zip(found, runs, strict=True))
+
+
+def _device(device: Device | str) -> Device:
+    if isinstance(device, Device):
+        return device
+    from whichgpu.devices import find_device
+
+    return find_device(device)
+
+
+def _estimate(job: Job, device: Device, wanted: Precision, runs: Precision, counted: _Counted) -> Estimate:
+    priced = price(counted.table, device, runs)
+    parts = breakdown(priced, counted.work)
+    unknown = sum(share.seconds for share in parts.unruled) / priced.step_s if priced.step_s else 0.0
+    return Estimate(
+        job=job.name,
+        device=device.name,
+        precision=runs.name,
+        step_s=priced.step_s,
+        interval=interval(priced, device, efficiencies(), unknown, counted.derived),
+        samples_per_step=job.samples_per_step,
+        samples_per_epoch=job.samples_per_epoch,
+        device_s=priced.device_s,
+        host_s=priced.host_s,
+        compute_s=parts.compute_s,
+        memory_s=parts.memory_s,
+        launch_s=parts.launch_s,
+        bound=parts.bound,
+        shares=parts.shares,
+        flops=counted.flops,
+        bytes_moved=counted.bytes_moved,
+        peak_bytes=counted.peak_bytes,
+        notes=(
+            *_fallback_note(wanted, runs),
+            *counted.notes,
+            *_memory_note(device, counted.peak_bytes),
+            *(_unknown_note(s.label, s.calls, s.seconds / priced.step_s) for s in parts.unruled),
+            *(f"Assumed: {text}." for text in priced.assumptions),
+        ),
+    )
+
+
+def _fallback_note(wanted: Precision, runs: Precision) -> tuple[str, ...]:
+    return (
+        () if runs.name == wanted.name else (f"Has no {lacking(wanted)}: runs {runs.name} instead of {wanted.name}.",)
+    )
+
+
+def _memory_note(device: Device, peak_bytes: int | None) -> tuple[str, ...]:
+    if peak_bytes is None or device.memory_bytes is None or peak_bytes <= device.memory_bytes:
+        return ()
+    return (
+        f"Needs at least {binary_bytes(peak_bytes)}, the device has {binary_bytes(device.memory_bytes)}: does not fit "
+        "at this batch.",
+    )
+
+
+def _unknown_note(name: str, calls: int, share: float) -> str:
+    times = "1 call" if calls == 1 else f"{calls} calls"
+    return f"{name} ({times}): no work rule, at least {share * 100:.2g} % of the step."
