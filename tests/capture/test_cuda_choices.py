@@ -231,3 +231,18 @@ def test_checkpointing_runs_the_forward_twice(record, names, use_reentrant):
     recomputed = [op for op in job.graph.ops if op.name == "aten.gelu.default"]
     assert [op.phase for op in recomputed] == ["forward", "backward"]
     assert [op.module for op in recomputed] == ["1", "1"]
+
+
+def test_ctc_loss(record, names):
+    logits = torch.randn(50, 4, 20, device="cuda", requires_grad=True)
+    targets = torch.randint(1, 20, (4, 30), device="cuda")
+    lengths = torch.full((4,), 50), torch.tensor([30, 10, 20, 15])
+
+    def step():
+        functional.ctc_loss(logits.log_softmax(-1), targets, *lengths).backward()
+
+    job = record(step)
+    assert names(job)["aten._ctc_loss.default"] + names(job)["aten._ctc_loss.Tensor"] == 1
+    (op,) = [op for op in job.graph.ops if op.base_name == "aten._ctc_loss"]
+    assert [t.shape for t in op.outputs] == [(4,), (4, 50, 61)]
+    assert logits.grad.shape == logits.shape

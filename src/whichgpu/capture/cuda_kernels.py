@@ -89,12 +89,28 @@ def _is_channels_last(input: Tensor) -> bool:
     return input.dim() == 4 and not input.is_contiguous() and input.is_contiguous(memory_format=torch.channels_last)
 
 
+def ctc_loss(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Tensor,
+    target_lengths: Tensor,
+    blank: int = 0,
+    reduction: int = 1,
+    zero_infinity: bool = False,
+) -> Tensor:
+    """Return the CTC loss with its lengths read as numbers, as ATen/native/LossCTC.cpp does for plain tensors."""
+    lengths = (input_lengths.cpu().tolist(), target_lengths.cpu().tolist())
+    loss: Tensor = aten.ctc_loss.IntList(log_probs, targets, *lengths, blank, reduction, zero_infinity)
+    return loss
+
+
 KERNELS: dict[Any, Callable[..., Any]] = {
     aten.dropout.default: dropout,
     aten.softmax.int: softmax,
     aten.log_softmax.int: log_softmax,
     aten.batch_norm.default: batch_norm,
     aten.scaled_dot_product_attention.default: scaled_dot_product_attention,
+    aten.ctc_loss.Tensor: ctc_loss,
     **RECURRENT_KERNELS,
 }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from whichgpu.capture import recurrent_ops, special_ops
+from whichgpu.capture import loss_ops, recurrent_ops, special_ops
 from whichgpu.capture.op_traits import OpTraits, traits_of
 from whichgpu.capture.phantom_tensor import META, KernelCall, PhantomTensor, wrap
 from whichgpu.capture.shadow import Shadow, give_shadow, real_result
@@ -19,7 +19,7 @@ from whichgpu.graph.tensor import contiguous_stride
 if TYPE_CHECKING:
     from whichgpu.capture.recorder import Recorder
 
-HANDLERS = special_ops.HANDLERS | recurrent_ops.HANDLERS
+HANDLERS = special_ops.HANDLERS | recurrent_ops.HANDLERS | loss_ops.HANDLERS
 
 # What an operator gave for arguments of one kind: (shape, strides, dtype) of each result.
 _Made = tuple[tuple[torch.Size, tuple[int, ...], torch.dtype] | None, ...]
@@ -82,6 +82,10 @@ class FakeDevice(TorchDispatchMode):  # type: ignore[misc]
         if phantoms and others:
             _refuse_mixed(traits, others)
         out = self._run(func, traits, args, kwargs, key, phantoms, bool(others))
+        return self.recorded(traits, args, kwargs, out)
+
+    def recorded(self, traits: OpTraits, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
+        """Write a call down, if a step is being recorded, and return its result."""
         if self.recorder is not None:
             self.recorder.record(traits, args, kwargs, out)
         return out

@@ -25,6 +25,7 @@ class OpTraits:
         returns_nothing: Whether all it does is write to its arguments.
         is_random: Whether its result depends on random numbers.
         has_dynamic_shape: Whether the shape of its result depends on values.
+        is_arithmetic: Whether it is a view, a copy or computes each element or a sum alone.
         composite: What it does by calling other operators, if it has no kernel of its own.
     """
 
@@ -36,6 +37,7 @@ class OpTraits:
     returns_nothing: bool
     is_random: bool
     has_dynamic_shape: bool
+    is_arithmetic: bool
     composite: Callable[..., Any] | None
 
     @property
@@ -44,21 +46,46 @@ class OpTraits:
         return not self.written and not self.is_view
 
 
+# Arithmetic that torch does not tag as pointwise; the last is what a gradient scaler does to its scale.
+_PLAIN = frozenset(
+    [
+        "clone",
+        "_to_copy",
+        "copy_",
+        "fill_",
+        "zero_",
+        "sum",
+        "amax",
+        "amin",
+        "max",
+        "min",
+        "any",
+        "all",
+        "cat",
+        "stack",
+        "_amp_update_scale_",
+    ]
+)
+
+
 @cache
 def traits_of(func: Any) -> OpTraits:
     """Return the traits of an operator overload."""
     schema = func._schema
+    name = schema.name.removeprefix("aten::")
     written = frozenset(a.name for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write)
     aliased = any(a.alias_info is not None and not a.alias_info.is_write for a in schema.arguments)
+    # _unsafe_view does not say in its schema that it returns its argument's storage.
+    is_view = aliased or name == "_unsafe_view"
     return OpTraits(
         name=str(func),
         arguments=tuple(a.name for a in schema.arguments),
         defaults={a.name: a.default_value for a in schema.arguments if a.has_default_value()},
         written=written,
-        # Not annotated in its schema, though it returns its argument's storage in another shape.
-        is_view=aliased or str(func).startswith("aten._unsafe_view"),
+        is_view=is_view,
         returns_nothing=bool(written) and not schema.returns,
         is_random=torch.Tag.nondeterministic_seeded in func.tags,
         has_dynamic_shape=torch.Tag.dynamic_output_shape in func.tags,
+        is_arithmetic=is_view or torch.Tag.pointwise in func.tags or name in _PLAIN,
         composite=composite(func),
     )

@@ -37,9 +37,7 @@ def _cudnn_rnn(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dic
         new((reserve_bytes,), torch.uint8),
         new((sum(w.numel() for w in given["weight"]),), data.dtype),
     )
-    if device.recorder is not None:
-        device.recorder.record(traits_of(func), args, kwargs, out)
-    return out
+    return device.recorded(traits_of(func), args, kwargs, out)
 
 
 # By cuDNN's mode: plain (relu, tanh) keep their output, an LSTM four gates and its cell, a GRU three gates and the
@@ -58,9 +56,7 @@ def _cudnn_rnn_backward(device: FakeDevice, func: Any, args: tuple[Any, ...], kw
 
     grad_weights = [like(w) for w in weights] if wanted[3] else []
     out = (like(data, wanted[0]), like(hx, wanted[1]), like(cx, wanted[2]), grad_weights)
-    if device.recorder is not None:
-        device.recorder.record(traits_of(func), args, kwargs, (*out[:3], *grad_weights))
-    return out
+    return device.recorded(traits_of(func), args, kwargs, out)
 
 
 @handles(aten._pack_padded_sequence.default)
@@ -70,6 +66,4 @@ def _pack_padded_sequence(device: FakeDevice, func: Any, args: tuple[Any, ...], 
     steps = lengths.tolist()
     batch_sizes = torch.tensor([sum(length > step for length in steps) for step in range(max(steps))])
     data = device.new((sum(steps), *padded.shape[2:]), padded.dtype)
-    if device.recorder is not None:
-        device.recorder.record(traits_of(func), args, kwargs, (data, batch_sizes))
-    return data, batch_sizes
+    return device.recorded(traits_of(func), args, kwargs, (data, batch_sizes))

@@ -2,8 +2,8 @@
 
 Masks, lengths and token ids decide which way a step goes (`mask.all()`, `nonzero()`), so integer and boolean tensors
 keep a real copy on the CPU for as long as their values are known; so do a few floats, such as the scale of a gradient
-scaler.
-Every operator on shadowed tensors runs on their copies too.
+scaler. Every operator on shadowed tensors runs on their copies too; on floats only plain arithmetic does, since no step
+branches on what its layers compute.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def real_result(func: Any, traits: OpTraits, args: Sequence[Any], kwargs: dict[s
     known = not traits.is_random and (has_phantoms or _is_small_factory(func, args, kwargs))
     if known:
         try:
-            real_args = [_real(a) for a in args]
-            real_kwargs = {k: _real(v) for k, v in kwargs.items()}
+            real_args = [_real(a, traits.is_arithmetic) for a in args]
+            real_kwargs = {k: _real(v, traits.is_arithmetic) for k, v in kwargs.items()}
         except _UnknownError:
             known = False
     if not known:
@@ -85,21 +85,24 @@ def real_result(func: Any, traits: OpTraits, args: Sequence[Any], kwargs: dict[s
         return None
     if "device" in real_kwargs:
         real_kwargs["device"] = torch.device("cpu")
-    return func(*real_args, **real_kwargs)
+    try:
+        return func(*real_args, **real_kwargs)
+    except NotImplementedError:  # an operator only CUDA has
+        return None
 
 
 class _UnknownError(Exception):
     """A value is not known."""
 
 
-def _real(value: Any) -> Any:
+def _real(value: Any, takes_floats: bool) -> Any:
     if isinstance(value, torch.Tensor):
         found = value_of(value)
-        if found is None:
+        if found is None or (found.is_floating_point() and not takes_floats):
             raise _UnknownError
         return found
     if isinstance(value, (list, tuple)) and value and not isinstance(value[0], (int, float)):
-        return [_real(v) for v in value]
+        return [_real(v, takes_floats) for v in value]
     return value
 
 

@@ -113,8 +113,7 @@ def _copy(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str
 @handles(aten._local_scalar_dense.default)
 def _item(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     (source,) = args
-    if device.recorder is not None:
-        device.recorder.record(traits_of(func), args, kwargs, None)
+    device.recorded(traits_of(func), args, kwargs, None)
     value = value_of(source)
     if value is not None:
         return value.item()
@@ -137,9 +136,7 @@ def _is_pinned(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dic
 @handles(aten._amp_foreach_non_finite_check_and_unscale_.default)
 def _unscale(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     # Gradients count as finite, so `found_inf` keeps the zero it was made with and the optimizer steps.
-    if device.recorder is not None:
-        device.recorder.record(traits_of(func), args, kwargs, None)
-    return None
+    return device.recorded(traits_of(func), args, kwargs, None)
 
 
 @handles(aten.index.Tensor)
