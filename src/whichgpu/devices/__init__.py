@@ -1,1 +1,7 @@
-"""Being built."""
+"""Devices: what datasheets say of accelerators and CPUs, and which of them this machine has."""
+
+from whichgpu.devices.device import Device
+from whichgpu.devices.find import DEFAULT_DEVICES, find_device
+from whichgpu.devices.loader import devices, load_device_file
+
+__all__ = ["DEFAULT_DEVICES", "Device", "devices", "find_device", "load_device_file"]
