@@ -81,6 +81,7 @@ def estimate_all(job, devices, *, precision=None, allow_fallback=False, on_unkno
                 flops=2e12,
                 bytes_moved=1e9,
                 peak_bytes=10 * GIB,
+                notes=() if runs == wanted else (f"Has no {wanted.name}: runs {runs.name} instead.",),
             )
         )
     return tuple(found)

@@ -24,6 +24,7 @@ def row(device, label, step_s, low, high, *, reference_s=118.0, bound=None, offe
         step_s=step_s,
         step_s_low=low,
         step_s_high=high,
+        interval_basis="errors on published timings of 14 GPUs",
         samples_per_s=samples_per_s,
         epoch_s=epoch_s,
         job_s=epoch_s * epochs,
@@ -84,7 +85,6 @@ def resnet50(epochs: int = 1) -> Comparison:
         rows,
         "AMD EPYC 7B13 64-Core Processor",
         0.8,
-        "errors on published timings of 14 GPUs",
         ("2 devices have no amp-fp16 and left out: Tesla P100, GTX 1080 Ti.",),
     )
 
@@ -101,4 +101,4 @@ def without_epochs() -> Comparison:
         ),
         replace(row("NVIDIA <L4>", "<L4> & co", 0.02, 0.01, 0.04, reference_s=0.3, bound="host launch"), **unknown),
     )
-    return Comparison(summary, rows, "Some CPU", 0.8, "a | pipe and <b>bold</b>")
+    return Comparison(summary, rows, "Some CPU", 0.8, ("a | pipe and <b>bold</b>",))

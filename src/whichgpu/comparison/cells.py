@@ -152,10 +152,8 @@ def interval_line(comparison: Comparison) -> str:
     """Return what the ranges of predicted rows mean; '' where nothing was predicted."""
     if all(row.kind == "measured" for row in comparison.rows):
         return ""
-    return (
-        f"Range: the truth should lie inside for {comparison.interval_level:.0%} of predictions".replace("%", " %")
-        + f"; {comparison.interval_basis.rstrip('.')}."
-    )
+    level = f"{comparison.interval_level:.0%}".replace("%", " %")
+    return f"Range: the truth should lie inside for {level} of predictions; the JSON says what each rests on."
 
 
 def price_line(comparison: Comparison) -> str:

@@ -13,11 +13,10 @@ from whichgpu.comparison.money import offer_notes, row_offer, usd_for
 from whichgpu.devices import DEFAULT_DEVICES, find_device, this_cpu
 from whichgpu.devices import devices as shipped_devices
 from whichgpu.devices.device import Device
-from whichgpu.errors import OptionError
+from whichgpu.errors import OptionError, PrecisionError
 from whichgpu.estimate import Estimate, estimate, estimate_all, runnable_precision
 from whichgpu.graph import Job
 from whichgpu.graph import precision as precision_named
-from whichgpu.units import binary_bytes
 
 if TYPE_CHECKING:
     from whichgpu.measure import Measurement
@@ -85,22 +84,21 @@ def compare(
     rows = [measured_row(m, job, here, THIS_CPU, today) for m in measurements]
     measured_cpu = next((r for r in rows if not r.accelerator), None)
     if measured_cpu is None:
-        rows.append(_predicted_row(reference, here, today, wanted.name, THIS_CPU))
+        rows.append(_predicted_row(reference, here, today, THIS_CPU))
         reference_step_s = reference.step_s
     else:
-        note = prediction_note(measured_cpu, _estimate_in(job, here, measured_cpu.precision))
-        rows = [replace(r, notes=(*r.notes, note)) if r is measured_cpu else r for r in rows]
+        checked = replace(measured_cpu, notes=(*measured_cpu.notes, *_prediction_beside(measured_cpu, job, here)))
+        rows = [checked if r is measured_cpu else r for r in rows]
         reference_step_s = measured_cpu.step_s
     known = {r.device for r in rows if r.kind == "predicted"}
     for device, predicted in zip(chosen, estimates, strict=True):
         if device.name not in known:
-            rows.append(_predicted_row(predicted, device, today, wanted.name, device.short_name))
+            rows.append(_predicted_row(predicted, device, today, device.short_name))
     return Comparison(
         job=_summary(job, reference, wanted.name, epochs),
         rows=tuple(_over_epochs(replace(r, speedup=reference_step_s / r.step_s), epochs) for r in rows),
         reference=here.name if measured_cpu is None else measured_cpu.device,
         interval_level=reference.interval.level,
-        interval_basis=reference.interval.basis,
         notes=(*job.notes, *_left_out_note(left_out, wanted.name)),
     )
 
@@ -118,11 +116,16 @@ def _choose(devices: Sequence[Device | str] | None) -> list[_Choice]:
     return [_Choice(by_name[name], name in named) for name in dict.fromkeys(c.device.name for c in asked)]
 
 
-def _estimate_in(job: Job, device: Device, precision: str) -> Estimate:
-    return estimate_all(job, (device,), precision=precision, allow_fallback=True)[0]
+def _prediction_beside(measured: Row, job: Job, here: Device) -> tuple[str, ...]:
+    """Return what would have been predicted for this machine's CPU; nothing if its precision cannot be derived."""
+    try:
+        predicted = estimate(job, here, precision=measured.precision, allow_fallback=True)
+    except PrecisionError:
+        return ()
+    return (prediction_note(measured, predicted),)
 
 
-def _predicted_row(estimate: Estimate, device: Device, today: date, wanted: str, label: str) -> Row:
+def _predicted_row(estimate: Estimate, device: Device, today: date, label: str) -> Row:
     offer = row_offer(device, today)
     fits = None
     if estimate.peak_bytes is not None and device.memory_bytes is not None:
@@ -130,13 +133,6 @@ def _predicted_row(estimate: Estimate, device: Device, today: date, wanted: str,
     notes = list(estimate.notes)
     if label == THIS_CPU:
         notes.insert(0, f"This CPU is {device.name}.")
-    if estimate.precision != wanted and not any(estimate.precision in note for note in notes):
-        notes.append(f"Has no {wanted}: runs {estimate.precision} instead.")
-    if fits is False and estimate.peak_bytes is not None:
-        notes.append(
-            f"Does not fit: the tensors of a step need {binary_bytes(estimate.peak_bytes)}. "
-            "The time is that of a device with more memory."
-        )
     return Row(
         device=device.name,
         label=label,
@@ -146,6 +142,7 @@ def _predicted_row(estimate: Estimate, device: Device, today: date, wanted: str,
         step_s=estimate.step_s,
         step_s_low=estimate.interval.low,
         step_s_high=estimate.interval.high,
+        interval_basis=estimate.interval.basis,
         samples_per_s=estimate.samples_per_s,
         epoch_s=estimate.epoch_s,
         job_s=None,

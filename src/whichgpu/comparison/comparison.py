@@ -47,6 +47,7 @@ class Row:
         step_s: Seconds of one step.
         step_s_low: Lower end of the interval (of the timed steps, where measured).
         step_s_high: Upper end.
+        interval_basis: What the interval's width rests on.
         samples_per_s: Throughput.
         epoch_s: Seconds of one epoch; None if the job has no epoch length.
         job_s: Seconds of all epochs asked for; None likewise.
@@ -68,6 +69,7 @@ class Row:
     step_s: float
     step_s_low: float
     step_s_high: float
+    interval_basis: str
     samples_per_s: float
     epoch_s: float | None
     job_s: float | None
@@ -126,7 +128,6 @@ class Comparison:
         rows: Measured rows first.
         reference: Name of the device speed-ups refer to, or None.
         interval_level: Probability the intervals of predicted rows mean.
-        interval_basis: What their width rests on.
         notes: What holds for all rows, such as devices left out and why.
     """
 
@@ -134,7 +135,6 @@ class Comparison:
     rows: tuple[Row, ...]
     reference: str | None
     interval_level: float
-    interval_basis: str
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:

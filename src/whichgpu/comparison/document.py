@@ -24,7 +24,7 @@ def comparison_to_document(comparison: Comparison) -> dict[str, Any]:
         "schema": SCHEMA,
         "job": {**job, "options": _plain(job["options"]), "notes": list(job["notes"])},
         "reference": comparison.reference,
-        "interval": {"level": comparison.interval_level, "basis": comparison.interval_basis},
+        "interval_level": comparison.interval_level,
         "answer": list(answer(comparison)),
         "rows": [_row(row) for row in comparison.rows],
         "notes": list(comparison.notes),

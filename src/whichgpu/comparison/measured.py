@@ -50,6 +50,7 @@ def measured_row(measurement: Measurement, job: Job, here: Device, label: str, t
         step_s=measurement.step_s,
         step_s_low=measurement.step_s_low,
         step_s_high=measurement.step_s_high,
+        interval_basis=measurement.spread,
         samples_per_s=measurement.samples_per_s,
         epoch_s=epoch_s,
         job_s=None,

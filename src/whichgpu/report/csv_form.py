@@ -16,6 +16,7 @@ _FIELDS = (
     "step_s",
     "step_s_low",
     "step_s_high",
+    "interval_basis",
     "samples_per_s",
     "epoch_s",
     "job_s",
