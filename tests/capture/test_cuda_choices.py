@@ -246,3 +246,11 @@ def test_ctc_loss(record, names):
     (op,) = [op for op in job.graph.ops if op.base_name == "aten._ctc_loss"]
     assert [t.shape for t in op.outputs] == [(4,), (4, 50, 61)]
     assert logits.grad.shape == logits.shape
+
+
+@pytest.mark.parametrize(("cell", "op"), [(nn.LSTMCell(6, 5), "lstm"), (nn.GRUCell(6, 5), "gru")])
+def test_recurrent_cells_have_one_fused_kernel(record, names, cell, op):
+    found = names(record(forward_backward(cell, 3, 6)))
+    assert found[f"aten._thnn_fused_{op}_cell.default"] == 1
+    assert sum(n for name, n in found.items() if f"_thnn_fused_{op}_cell_backward" in name) == 1
+    assert cell.weight_hh.grad.shape == cell.weight_hh.shape

@@ -265,3 +265,22 @@ def test_data_loader_with_pinned_memory(num_workers):
     batches = [(x.to("cuda", non_blocking=True), y) for x, y in loader]
     assert [(x.shape, x.is_cuda) for x, _ in batches] == [((4,), True)] * 2
     assert batches[1][1].tolist() == [4, 5, 6, 7]
+
+
+def test_indexing_by_places_and_by_known_masks():
+    rows = torch.randn(10, 4, 3, device="cuda", requires_grad=True)
+    labels = torch.tensor([1, -100] * 5, device="cuda")
+    assert rows[torch.randperm(10, device="cuda")[:4]].shape == (4, 4, 3)
+    assert rows[torch.tensor([1, 2])].shape == (2, 4, 3)
+    assert rows[labels != -100].shape == (5, 4, 3)
+    assert rows[:, torch.tensor([[0, 1], [2, 3]], device="cuda")].shape == (10, 2, 2, 3)
+    picked = rows[labels != -100, torch.arange(4, device="cuda")[:1]]
+    assert picked.shape == (5, 3)
+    picked.sum().backward()
+    assert rows.grad.shape == rows.shape
+
+
+def test_sparse_gradients_are_refused():
+    embedding = nn.Embedding(10, 4, sparse=True).cuda()
+    with pytest.raises(CaptureError, match="sparse"):
+        embedding(torch.tensor([1, 2], device="cuda")).sum().backward()

@@ -47,25 +47,8 @@ class OpTraits:
 
 
 # Arithmetic that torch does not tag as pointwise; the last is what a gradient scaler does to its scale.
-_PLAIN = frozenset(
-    [
-        "clone",
-        "_to_copy",
-        "copy_",
-        "fill_",
-        "zero_",
-        "sum",
-        "amax",
-        "amin",
-        "max",
-        "min",
-        "any",
-        "all",
-        "cat",
-        "stack",
-        "_amp_update_scale_",
-    ]
-)
+_PLAIN = frozenset({"clone", "_to_copy", "copy_", "fill_", "zero_", "sum", "amax", "amin", "max", "min", "any", "all"})
+_PLAIN |= {"cat", "stack", "_amp_update_scale_"}
 
 
 @cache

@@ -126,9 +126,32 @@ def _rnn(
     return out, hidden, cell
 
 
+def lstm_cell(
+    input: Tensor,
+    hx: Sequence[Tensor],
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return hidden and cell state of one step: two products and one fused kernel."""
+    hidden, cell, _ = aten._thnn_fused_lstm_cell(input.matmul(w_ih.t()), hx[0].matmul(w_hh.t()), hx[1], b_ih, b_hh)
+    return hidden, cell
+
+
+def gru_cell(
+    input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None
+) -> Tensor:
+    """Return the hidden state of one step: two products and one fused kernel."""
+    hidden: Tensor = aten._thnn_fused_gru_cell(input.matmul(w_ih.t()), hx.matmul(w_hh.t()), hx, b_ih, b_hh)[0]
+    return hidden
+
+
 RECURRENT_KERNELS: dict[Any, Callable[..., Any]] = {
     aten.lstm.input: lstm,
     aten.lstm.data: lstm_packed,
+    aten.lstm_cell.default: lstm_cell,
+    aten.gru_cell.default: gru_cell,
     aten.gru.input: _single_state(_GRU),
     aten.gru.data: _single_state_packed(_GRU),
     aten.rnn_tanh.input: _single_state(_RNN_TANH),

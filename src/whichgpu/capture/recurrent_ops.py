@@ -67,3 +67,25 @@ def _pack_padded_sequence(device: FakeDevice, func: Any, args: tuple[Any, ...], 
     batch_sizes = torch.tensor([sum(length > step for length in steps) for step in range(max(steps))])
     data = device.new((sum(steps), *padded.shape[2:]), padded.dtype)
     return device.recorded(traits_of(func), args, kwargs, (data, batch_sizes))
+
+
+@handles(aten._thnn_fused_gru_cell.default)
+def _gru_cell(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    hidden = args[2]
+    batch, width = hidden.shape
+    out = (device.new((batch, width), hidden.dtype), device.new((batch, _GRU_WORKSPACE * width), hidden.dtype))
+    return device.recorded(traits_of(func), args, kwargs, out)
+
+
+@handles(aten._thnn_fused_gru_cell_backward.default)
+def _gru_cell_backward(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    grad, _, has_bias = args
+    batch, width = grad.shape
+    gates = [device.new((batch, 3 * width), grad.dtype) for _ in range(2)]
+    biases = [device.new((3 * width,), grad.dtype) if has_bias else None for _ in range(2)]
+    out = (*gates, device.new((batch, width), grad.dtype), *biases)
+    return device.recorded(traits_of(func), args, kwargs, out)
+
+
+# Reset and update gate, candidate, its hidden part and the old state (ATen/native/cuda/RNN.cu).
+_GRU_WORKSPACE = 5

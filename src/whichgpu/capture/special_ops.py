@@ -141,10 +141,26 @@ def _unscale(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[
 
 @handles(aten.index.Tensor)
 def _index(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    for index in args[1]:
-        if index is not None and index.dtype in (torch.bool, torch.uint8) and value_of(index) is None:
-            raise CaptureError(
-                "The shape of what indexing with a mask returns depends on values that the phantom GPU does not have. "
-                "Capture a step whose shapes are fixed, or keep the mask on the CPU."
-            )
-    return NotImplemented
+    source, indices = args
+    if all(value_of(t) is not None for t in (source, *indices) if t is not None):
+        return NotImplemented
+    counted = [count for index in indices for count in _positions(index)]
+    with KernelCall():
+        out = wrap(func(source, counted))
+    device.storages.note(out)
+    return device.recorded(traits_of(func), args, kwargs, out)
+
+
+def _positions(index: torch.Tensor | None) -> list[torch.Tensor | None]:
+    """Return what stands for an index: a mask, whose values decide the shape of the result, for the places it picks."""
+    if index is None:
+        return [None]
+    if index.dtype not in (torch.bool, torch.uint8):
+        return [torch.empty(index.shape, dtype=index.dtype, device=META)]
+    mask = value_of(index)
+    if mask is None:
+        raise CaptureError(
+            "The shape of what indexing with a mask returns depends on values that the phantom GPU does not have. "
+            "Capture a step whose shapes are fixed, or keep the mask on the CPU."
+        )
+    return [torch.empty(int(mask.count_nonzero()), dtype=torch.int64, device=META)] * mask.dim()

@@ -6,11 +6,12 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING
 
+import torch
+
+from whichgpu.errors import CaptureError
 from whichgpu.graph import Storage
 
 if TYPE_CHECKING:
-    import torch
-
     from whichgpu.graph import Phase
     from whichgpu.graph.graph import StorageKind
 
@@ -56,6 +57,11 @@ class Storages:
 
     def note(self, tensor: torch.Tensor) -> StorageLife:
         """Return the life of the storage under `tensor`, begun now if it is new."""
+        if tensor.layout is not torch.strided:
+            raise CaptureError(
+                f"The phantom GPU has no memory for tensors of layout {tensor.layout}. Capture the step with dense "
+                "tensors (nn.Embedding(sparse=False))."
+            )
         storage = tensor.untyped_storage()
         # The address is good for a key as long as the storage lives; the weak reference drops it before it is reused.
         key = storage._cdata
