@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Vendor = Literal["NVIDIA", "AMD", "Intel", "Apple", "Google", "AWS"]
+Vendor = Literal["NVIDIA", "AMD", "Intel", "Apple", "Google", "AWS", "other"]
 Segment = Literal["datacenter", "workstation", "consumer", "laptop", "apple", "cpu"]
 NumberFormat = Literal["fp32", "tf32", "fp16", "bf16", "fp8", "int8"]
 
@@ -18,7 +18,7 @@ class Device:
     Attributes:
         name: Its full name, unique.
         short_name: What tables print: "RTX 4090".
-        vendor: Who designs it.
+        vendor: Who designs it; "other" is none of these, or unknown.
         architecture: The vendor's name for it: "Ada".
         segment: Where it is sold.
         year: When it came out.

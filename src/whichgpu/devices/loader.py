@@ -95,15 +95,17 @@ def names_of(found: tuple[Device, ...] | list[Device]) -> dict[str, Device]:
             other = by_name.setdefault(name.casefold(), device)
             if other is not device:
                 raise DeviceFileError(
-                    f"{name!r} names both {other.name!r} and {device.name!r}; a name, alias or reported name belongs to "
-                    "one device."
+                    f"{name!r} names both {other.name!r} and {device.name!r}; "
+                    "a name, alias or reported name belongs to one device."
                 )
     return by_name
 
 
 def _device(file: str, index: int, row: Mapping[str, Any], vendor: Any, architecture: str) -> Device:
     called = row.get("short_name") or row.get("name")
-    table = _Table(f"{file}, device {called!r}" if called else f"{file}, device {index}", row, _DEVICE_FIELDS, _REQUIRED)
+    table = _Table(
+        f"{file}, device {called!r}" if called else f"{file}, device {index}", row, _DEVICE_FIELDS, _REQUIRED
+    )
     fields: dict[str, Any] = {}
     for name in row:
         if name in _TEXTS:
@@ -128,9 +130,7 @@ def _device(file: str, index: int, row: Mapping[str, Any], vendor: Any, architec
 class _Table:
     """A table of a file, which knows where it stands so that a complaint can say it."""
 
-    def __init__(
-        self, where: str, row: Mapping[str, Any], known: tuple[str, ...], required: tuple[str, ...]
-    ) -> None:
+    def __init__(self, where: str, row: Mapping[str, Any], known: tuple[str, ...], required: tuple[str, ...]) -> None:
         self.where = where
         self.row = row
         for name in row:
