@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -14,6 +12,8 @@ from pathlib import Path
 
 from whichgpu.devices.control_groups import cpu_quota, memory_limit_bytes
 from whichgpu.units import KIB, KILO, MEGA
+
+_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,12 @@ class CpuReading:
 
 def read_cpu() -> CpuReading:
     """Return what this machine's system tells of its processor."""
-    system = platform.system()
-    if system == "Linux":
+    system: str = sys.platform  # for the type checker, which knows only the one it runs on
+    if system == "linux":
         return read_linux(Path("/"), usable_cpus())
-    if system == "Darwin":
+    if system == "darwin":
         return read_macos(_sysctl)
-    return read_windows() if system == "Windows" else _read_portably()
+    return read_windows() if system == "win32" else _read_portably()
 
 
 def usable_cpus() -> frozenset[int]:
@@ -116,6 +116,7 @@ def read_windows() -> CpuReading:
     """Return the reading of a Windows machine: name and clock of the registry, the rest as Python tells it."""
     import ctypes
     import importlib
+    import platform
 
     model, clock_hz, flags = platform.processor(), None, {"sse2"}
     with suppress(OSError, AttributeError, ImportError):
@@ -141,6 +142,8 @@ def read_windows() -> CpuReading:
 
 
 def _read_portably() -> CpuReading:
+    import platform
+
     logical = os.cpu_count() or 1
     return CpuReading(model=platform.processor(), cores=logical, notes=("Each logical CPU is taken for a core.",))
 
@@ -187,11 +190,18 @@ def _meminfo_bytes(root: Path) -> float | None:
     return None
 
 
-def _sysctl(name: str) -> str:
-    with suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(["/usr/sbin/sysctl", "-n", name], capture_output=True, text=True, timeout=5, check=False)
+def printed_by(*command: str) -> str:
+    """Return what a command prints; "" if it is not there, fails or hangs."""
+    import subprocess
+
+    with suppress(OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
         return done.stdout.strip()
     return ""
+
+
+def _sysctl(name: str) -> str:
+    return printed_by("/usr/sbin/sysctl", "-n", name)
 
 
 def _text(path: Path) -> str:

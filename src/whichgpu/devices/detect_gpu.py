@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import platform
 import re
-import subprocess
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from whichgpu.devices.cpu_reading import printed_by
 from whichgpu.devices.detect_cpu import this_cpu
 from whichgpu.devices.device import Device
 from whichgpu.devices.find import find_device
 from whichgpu.errors import UnknownNameError
 from whichgpu.units import GIB, MIB
-
-_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +41,10 @@ def unrecognised_gpus() -> tuple[str, ...]:
 
 
 def known_gpu(reading: GpuReading) -> Device | None:
-    """Return the device that reports this name; None if none does.
+    """Return the device that reports this name and has this memory; None if none does.
 
-    Where variants of different memory report one name (RTX 4060 Ti), it is the one called that name and its memory.
+    Variants of different memory may report one name (RTX 4060 Ti, RTX 3060): such a one is looked up by that name and
+    its memory, "NVIDIA GeForce RTX 4060 Ti 16GB".
     """
     names = [reading.name]
     if reading.memory_bytes:
@@ -53,16 +52,25 @@ def known_gpu(reading: GpuReading) -> Device | None:
     for name in names:
         with suppress(UnknownNameError):
             device = find_device(name)
-            return None if device.is_cpu else device
+            if not device.is_cpu and _has_memory(device, reading):
+                return device
     return None
+
+
+def _has_memory(device: Device, reading: GpuReading) -> bool:
+    """Whether the memory told is the device's, less what error correction and firmware take (a sixteenth on a T4)."""
+    if not reading.memory_bytes or not device.memory_bytes:
+        return True
+    return 0.85 < reading.memory_bytes / device.memory_bytes < 1.1
 
 
 @cache
 def _gpus() -> tuple[GpuReading, ...]:
-    if platform.system() == "Darwin":
-        return apple_readings(_output("/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"), _apple_gpu_report())
+    system: str = sys.platform  # for the type checker, which knows only the one it runs on
+    if system == "darwin":
+        return apple_readings(printed_by("/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"), _apple_gpu_report())
     return _nvml_readings() or nvidia_smi_readings(
-        _output("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
+        printed_by("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
     )
 
 
@@ -126,12 +134,4 @@ def _nvml_readings() -> tuple[GpuReading, ...]:
 
 
 def _apple_gpu_report() -> str:
-    return _output("/usr/sbin/ioreg", "-rc", "AGXAccelerator", "-d1")
-
-
-def _output(*command: str) -> str:
-    """Return what a command prints; "" if it is not there, fails or hangs."""
-    with suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
-        return done.stdout.strip()
-    return ""
+    return printed_by("/usr/sbin/ioreg", "-rc", "AGXAccelerator", "-d1")

@@ -36,7 +36,7 @@ _QUANTITIES: dict[str, tuple[str, float]] = {
 }
 _REQUIRED = ("name", "short_name", "segment", "tflops", "memory_bandwidth_gb_per_s", "source", "source_date")
 _DEVICE_FIELDS = (*_TEXTS, *_LISTS, *_COUNTS, *_QUANTITIES, "segment", "tflops", "source_date")
-_NEVER_SHARED = ("name", "short_name", "aliases", "reported_names")
+_SHARED_FIELDS = tuple(f for f in _DEVICE_FIELDS if f not in ("name", "short_name", "aliases", "reported_names"))
 
 
 @cache
@@ -71,7 +71,7 @@ def load_device_file(path: str | Path) -> tuple[Device, ...]:
     shared = document.get("shared", {})
     if not isinstance(shared, dict):
         raise top.wrong("shared", "a table: [shared]")
-    _Table(f"{path.name}, [shared]", shared, tuple(f for f in _DEVICE_FIELDS if f not in _NEVER_SHARED), ())
+    _Table(f"{path.name}, [shared]", shared, _SHARED_FIELDS, ())
     rows = document["device"]
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise top.wrong("device", "one [[device]] table or more")
