@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -32,13 +32,17 @@ def test_a_gpu_is_named_by_what_the_driver_reports(monkeypatch: pytest.MonkeyPat
     assert "in no device file" in second.notes[0]
 
 
-def test_tf32_is_used_as_the_precision_says_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+@pytest.fixture
+def switches() -> Iterator[Callable[[], tuple[bool, bool]]]:
+    """What reads the switches, as a person has set them: none for matrix products, one for convolutions."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32, cudnn.allow_tf32 = False, True
+    yield lambda: (matmul.allow_tf32, cudnn.allow_tf32)
+    matmul.allow_tf32, cudnn.allow_tf32 = before
 
-    def switches() -> tuple[Any, Any]:
-        return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
 
+def test_tf32_is_used_as_the_precision_says_and_put_back(switches: Callable[[], tuple[bool, bool]]) -> None:
     gpu = Target("cuda", "GPU", "GPU")
     with gpu.math_modes(PRECISIONS["tf32"]):
         assert switches() == (True, True)

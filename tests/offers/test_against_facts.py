@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from whichgpu.devices import find_device
 from whichgpu.offers import Offer, offers
 
 FACTS = Path(__file__).parents[3] / "shared" / "facts" / "offers.csv"
@@ -57,7 +58,7 @@ def left_out(row: dict[str, str]) -> bool:
 def carries(offer: Offer, row: dict[str, str]) -> bool:
     """Whether `offer` says what `row` says; an eight of bare metal is priced there by the GPU."""
     device = CORRECTED.get((row["provider"], row["device"], row["gpu"]), row["device"])
-    same_device = offer.device == device if device else offer.device_count == 0
+    same_device = offer.device == find_device(device).name if device else offer.device_count == 0
     by_the_device = row["provider"] == "OCI" and offer.device_count > 0
     price = offer.usd_per_h / offer.device_count if by_the_device else offer.usd_per_h
     day = re.fullmatch(r"\d{4}-\d{2}-\d{2}", row["date_observed"])

@@ -6,22 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from whichgpu.devices.device import Device
+from whichgpu.devices import find_device
 from whichgpu.errors import UnknownNameError
 from whichgpu.offers import cheapest_offer, find_provider, offers, offers_for, providers
 
-GPU = Device(
-    name="H100 SXM5 80GB",
-    short_name="H100 SXM",
-    vendor="NVIDIA",
-    architecture="Hopper",
-    segment="datacenter",
-    flops_per_s={"fp32": 66.9e12},
-    memory_bandwidth_bytes_per_s=3.35e12,
-    source="test",
-    source_date="2026-11-23",
-)
-XEON = replace(GPU, name="Intel Xeon Platinum 8488C", vendor="Intel", segment="cpu", multiprocessors=48)
+GPU = find_device("H100 SXM")
+XEON = find_device("Intel Xeon Platinum 8488C")
 
 
 def test_offers_come_cheapest_machine_first() -> None:
@@ -44,10 +34,10 @@ def test_whole_machines_are_compared_not_shares_of_them() -> None:
 
 def test_the_three_h100_are_three_devices() -> None:
     forms = ("H100 SXM5 80GB", "H100 PCIe 80GB", "H100 NVL 94GB")
-    found = {form: offers_for(replace(GPU, name=form)) for form in forms}
+    found = {form: offers_for(find_device(form)) for form in forms}
     for form, having in found.items():
         assert len(having) >= 4
-        assert {o.device for o in having} == {form}
+        assert {o.device for o in having} == {find_device(form).name}
     cheapest = {form: having[0] for form, having in found.items()}
     # Read off facts/offers.csv: Vast.ai's lowest, Hyperstack in May, Vast.ai's lowest.
     assert [cheapest[f].usd_per_h for f in forms] == [2.1356, 1.90, 2.3748]

@@ -97,7 +97,7 @@ def test_vast_is_a_range() -> None:
     for offer in vast:
         assert offer.usd_per_h_high is not None
         assert offer.usd_per_h_high >= 1.5 * offer.usd_per_h
-    (h100,) = [o for o in vast if o.device == "H100 SXM5 80GB"]
+    (h100,) = [o for o in vast if o.device == "NVIDIA H100 SXM5 80GB"]
     assert (h100.usd_per_h, h100.usd_per_h_high) == (2.1356, 6.1489)  # lowest 10-04, median 10-07
     assert "high end" not in h100.notes.replace("High end: median", "")
 

@@ -40,9 +40,9 @@ def measure(
     """Train `definition` on a device of this machine for about `seconds` and return the time of one step.
 
     A first step of one sample is run, then larger batches as long as memory and time allow, up to the job's own;
-    then steps are timed until the time is used up, at least one: the first, if that took all of it. Where the batch
-    had to stay smaller, times are scaled in proportion, and the notes say so. Ctrl-C ends at once with what was
-    measured.
+    then steps are timed until the time is used up, at least one after the first; the first itself where that alone
+    took longer than `seconds`. Where the batch had to stay smaller, times are scaled in proportion, and the notes say
+    so. Ctrl-C ends at once with what was measured.
 
     Args:
         definition: What to train, from `whichgpu.workloads.definition`.
@@ -208,10 +208,14 @@ class _Run:
             )
 
     def time_steps(self) -> None:
-        """Warm up, then time steps until the time is used up; none if the first step took all of it."""
+        """Warm up, then time steps until the time is used up, at least one.
+
+        None if the first step took longer than all the time given: what a first step has to do besides, such as
+        choosing kernels, is little of a step so long.
+        """
         assert self.trial is not None and self.trial.step is not None
         step, warmup = self.trial.step, self.trial.warmup
-        if self.left_s() <= 0:
+        if warmup[0] >= self.seconds:
             return
         while len(warmup) < _WARMUP_STEPS and self.left_s() > 2 * warmup[-1]:
             self._say("warm-up", len(warmup), _WARMUP_STEPS, f"warming up at batch {self.trial.batch}")
@@ -243,7 +247,11 @@ class _Run:
         notes = list(self.notes)
         if not times:
             times, steps, warmup = trial.warmup[-1:], 1, warmup - 1
-            why = "Interrupted before warm-up had ended" if self.interrupted else "The first step took all the time"
+            why = (
+                "Interrupted before warm-up had ended"
+                if self.interrupted
+                else "The first step alone took longer than asked"
+            )
             notes.append(f"{why}: the step timed is one that is usually slower than later ones.")
         elif self.interrupted:
             notes.append(f"Interrupted with {duration(max(self.left_s(), 0.0))} of {duration(self.seconds)} left.")
