@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from whichgpu.comparison.comparison import Comparison, Row
@@ -10,7 +10,6 @@ from whichgpu.units import DAY_S, HOUR_S, MICRO, MILLI, MINUTE_S, duration, thre
 
 NOTHING = "–"
 _SHORT_BOUND = {"compute": "compute", "memory bandwidth": "memory", "host launch": "host"}
-_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,25 +126,6 @@ def kinds(comparison: Comparison) -> list[tuple[str, list[Row]]]:
         ("predicted", [r for r in comparison.rows if r.kind == "predicted"]),
     ]
     return [(title, rows) for title, rows in groups if rows]
-
-
-def footnotes(rows: Sequence[Row]) -> tuple[dict[str, int], list[str]]:
-    """Return the number of every note of `rows`, and the notes in that order."""
-    numbers: dict[str, int] = {}
-    for row in rows:
-        for note in row.notes:
-            numbers.setdefault(note, len(numbers) + 1)
-    return numbers, list(numbers)
-
-
-def marks(row: Row, numbers: dict[str, int]) -> str:
-    """Return the raised numbers of a row's footnotes: '¹ ³', or ''."""
-    return " ".join(raised(numbers[note]) for note in row.notes)
-
-
-def raised(number: int) -> str:
-    """Return a footnote's number in small raised digits."""
-    return str(number).translate(_SUPERSCRIPTS)
 
 
 def interval_line(comparison: Comparison) -> str:

@@ -6,25 +6,25 @@ from html import escape
 
 from whichgpu.comparison.answer import answer
 from whichgpu.comparison.cells import (
-    footnotes,
     full_columns,
     headline,
     interval_line,
     kinds,
-    marks,
     price_line,
     subline,
 )
 from whichgpu.comparison.comparison import Comparison, Row
+from whichgpu.comparison.footnotes import footnotes
 
 
 def comparison_to_html(comparison: Comparison) -> str:
     """Return an HTML fragment: the answer, the table, measured and predicted rows under their own headings, notes."""
     shown = full_columns(comparison)
-    numbers, notes = footnotes(comparison.rows)
+    notes = footnotes(comparison)
+    marks = dict(zip(map(id, comparison.rows), notes.marks, strict=True))
 
     def line(row: Row) -> str:
-        raised = marks(row, numbers)
+        raised = marks[id(row)]
         name = escape(row.label) + (f" {escape(raised)}" if raised else "")
         cells = "".join(_cell("td", escape(c.text(row)), c.numeric) for c in shown)
         weight = "font-weight:600" if row.kind == "measured" else "font-weight:400"
@@ -39,8 +39,8 @@ def comparison_to_html(comparison: Comparison) -> str:
     )
     title = f"<p><b>{escape(headline(comparison))}</b><br>{escape(subline(comparison))}</p>"
     words = "".join(f"<p>{escape(sentence)}</p>" for sentence in answer(comparison))
-    below = [interval_line(comparison), price_line(comparison), *comparison.notes]
-    listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    below = [interval_line(comparison), price_line(comparison), *notes.general]
+    listed = "".join(f"<li>{escape(note)}</li>" for note in notes.texts)
     return (
         f'<div class="whichgpu">{title}{words}<table>'
         f'<thead><tr><th style="text-align:left">Device</th>{head}</tr></thead><tbody>{body}</tbody></table>'

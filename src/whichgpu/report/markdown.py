@@ -6,16 +6,15 @@ from collections.abc import Sequence
 
 from whichgpu.comparison.answer import answer
 from whichgpu.comparison.cells import (
-    footnotes,
     full_columns,
     headline,
     interval_line,
     kinds,
-    marks,
     price_line,
     subline,
 )
 from whichgpu.comparison.comparison import Comparison
+from whichgpu.comparison.footnotes import footnotes
 from whichgpu.report.page import Page
 
 
@@ -26,7 +25,8 @@ def render(comparisons: Sequence[Comparison], page: Page) -> str:
 
 def _section(comparison: Comparison) -> str:
     shown = full_columns(comparison)
-    numbers, notes = footnotes(comparison.rows)
+    notes = footnotes(comparison)
+    marks = dict(zip(map(id, comparison.rows), notes.marks, strict=True))
     headings = [" ".join(c.heading).replace("- ", "-").strip() for c in shown]
     lines = [f"### {_escape(headline(comparison))}", ""]
     lines += [_escape(subline(comparison)), ""] * bool(subline(comparison))
@@ -37,12 +37,12 @@ def _section(comparison: Comparison) -> str:
         _row(["---", "---", *("--:" if c.numeric else "---" for c in shown)]),
     ]
     for title, rows in kinds(comparison):
-        lines += [_row([f"{r.label} {marks(r, numbers)}".strip(), title, *(c.text(r) for c in shown)]) for r in rows]
+        lines += [_row([f"{r.label} {marks[id(r)]}".strip(), title, *(c.text(r) for c in shown)]) for r in rows]
     lines.append("")
-    lines += [f"{number}. {_escape(note)}" for number, note in enumerate(notes, 1)]
-    lines += [""] * bool(notes)
+    lines += [f"{number}. {_escape(note)}" for number, note in enumerate(notes.texts, 1)]
+    lines += [""] * bool(notes.texts)
     lines += [f"{_escape(text)}  " for text in (interval_line(comparison), price_line(comparison)) if text]
-    lines += [f"{_escape(note)}  " for note in comparison.notes]
+    lines += [f"{_escape(note)}  " for note in notes.general]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -9,16 +9,14 @@ from whichgpu.comparison.answer import answer
 from whichgpu.comparison.cells import (
     Column,
     columns,
-    footnotes,
     headline,
     interval_line,
     kinds,
-    marks,
     price_line,
-    raised,
     subline,
 )
 from whichgpu.comparison.comparison import Comparison, Row
+from whichgpu.comparison.footnotes import footnotes
 from whichgpu.report.page import Page, print_on
 from whichgpu.report.ruled import Line, numbered, ruled_table
 
@@ -34,9 +32,10 @@ def render(comparisons: Sequence[Comparison], page: Page) -> str:
 def _render_one(comparison: Comparison, page: Page) -> str:
     from rich.text import Text
 
-    numbers, notes = footnotes(comparison.rows)
+    notes = footnotes(comparison)
+    marks = dict(zip(map(id, comparison.rows), notes.marks, strict=True))
     groups = kinds(comparison)
-    names = [f"{row.label} {marks(row, numbers)}".strip() for _, rows in groups for row in rows]
+    names = [f"{row.label} {marks[id(row)]}".strip() for _, rows in groups for row in rows]
     name_width = max(map(len, (*names, *(title for title, _ in groups))))
     shown, gap = _that_fit(columns(comparison), comparison.rows, page.width - name_width)
     left = iter(names)
@@ -45,15 +44,15 @@ def _render_one(comparison: Comparison, page: Page) -> str:
         lines.append(Line((kind,), "bold" if rows[0].kind == "measured" else "italic", rule_above=bool(lines)))
         lines += [Line((next(left), *(c.text(row) for c in shown)), _style(row)) for row in rows]
     headings = (("", "Device"), *(c.heading for c in shown))
-    below = [interval_line(comparison), price_line(comparison), *comparison.notes]
+    below = [interval_line(comparison), price_line(comparison), *notes.general]
     title = [Text(headline(comparison), "bold"), *(Text(words, "dim") for words in (subline(comparison),) if words)]
     blocks: list[RenderableType] = [
         Text("\n").join(title),
         numbered([("•", sentence) for sentence in answer(comparison)]),
         ruled_table(headings, (False, *(c.numeric for c in shown)), lines, gap),
     ]
-    if notes:
-        blocks.append(numbered([(raised(n), note) for n, note in enumerate(notes, 1)], "dim"))
+    if notes.texts:
+        blocks.append(numbered(notes.numbered(), "dim"))
     if any(below):
         blocks.append(numbered([("•", text) for text in below if text], "dim"))
     return print_on(page, blocks)
