@@ -10,8 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-import whichgpu.capture.self_test as self_test
-from whichgpu.capture import capture, phantom_gpu
+from whichgpu.capture import capture, phantom_gpu, self_test
 from whichgpu.capture.torch_versions import refuse_unsupported
 from whichgpu.errors import CaptureError, UnsupportedTorchError
 from whichgpu.graph import check, job_from_document, job_to_document

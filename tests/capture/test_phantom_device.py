@@ -29,6 +29,7 @@ pytestmark = pytest.mark.usefixtures("phantom")
         lambda: torch.tensor([[0.0] * 3] * 2, device="cuda"),
         lambda: torch.as_tensor([[0.0] * 3] * 2, device="cuda"),
         lambda: torch.zeros(4, device="cuda").new_zeros(2, 3),
+        lambda: torch.zeros(4, device="cuda").new_tensor([[0.0] * 3] * 2),
         lambda: torch.empty_strided((2, 3), (3, 1), device="cuda"),
     ],
 )
@@ -284,3 +285,11 @@ def test_sparse_gradients_are_refused():
     embedding = nn.Embedding(10, 4, sparse=True).cuda()
     with pytest.raises(CaptureError, match="sparse"):
         embedding(torch.tensor([1, 2], device="cuda")).sum().backward()
+
+
+def test_host_tensors_like_device_tensors(record):
+    device_tensor = torch.randn(4, 3, device="cuda")
+    assert torch.zeros_like(device_tensor, device="cpu").sum().item() == 0.0
+    assert device_tensor.new_full((2,), 3.0, device="cpu").tolist() == [3.0, 3.0]
+    job = record(lambda: device_tensor + torch.zeros_like(device_tensor, device="cpu").sum())
+    assert [op.name for op in job.graph.ops] == ["aten.add.Tensor"]

@@ -15,7 +15,7 @@ import torch
 from whichgpu.capture.patches import Patches
 from whichgpu.capture.phantom_tensor import CUDA
 from whichgpu.capture.storages import Storages
-from whichgpu.units import GIB
+from whichgpu.units import GIB, MIB
 
 NAME = "whichgpu phantom GPU"
 CAPABILITY = (8, 0)
@@ -103,7 +103,7 @@ def install(patches: Patches, storages: Storages) -> None:
         regs_per_multiprocessor=65536,
         shared_memory_per_block=49152,
         shared_memory_per_block_optin=166912,
-        L2_cache_size=40 * 1024**2,
+        L2_cache_size=40 * MIB,
         gcnArchName="",
         is_integrated=0,
         is_multi_gpu_board=0,

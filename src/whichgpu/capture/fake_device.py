@@ -71,7 +71,10 @@ class FakeDevice(TorchDispatchMode):  # type: ignore[misc]
             result = special(self, func, args, kwargs)
             if result is not NotImplemented:
                 return result
-        if device is not None and device.type != "cpu":
+        if device is not None:
+            if device.type == "cpu":
+                # A host tensor of the form of one on the device: zeros_like(x, device="cpu").
+                return func(*(_moved(a, device) for a in args), **kwargs)
             kwargs = {**kwargs, "device": META}
         if kwargs.get("generator") is not None:
             kwargs = {**kwargs, "generator": None}
@@ -140,8 +143,8 @@ class FakeDevice(TorchDispatchMode):  # type: ignore[misc]
         self, func: Any, traits: OpTraits, args: tuple[Any, ...], kwargs: dict[str, Any], has_others: bool
     ) -> Any:
         if has_others:
-            args = tuple(_to_meta(a) for a in args)
-            kwargs = {k: _to_meta(v) for k, v in kwargs.items()}
+            args = tuple(_moved(a, META) for a in args)
+            kwargs = {k: _moved(v, META) for k, v in kwargs.items()}
         try:
             with KernelCall():
                 return func(*args, **kwargs)
@@ -214,11 +217,15 @@ def _shadow_views(out: Any, real: Any, source: Shadow | None) -> None:
             give_shadow(phantom, value, source)
 
 
-def _to_meta(value: Any) -> Any:
-    if isinstance(value, torch.Tensor) and not isinstance(value, PhantomTensor) and not value.is_meta:
-        return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=META)
+def _moved(value: Any, device: torch.device) -> Any:
+    """Return an argument with its tensors replaced by ones of their form on `device`, unless they are there."""
+    if isinstance(value, torch.Tensor):
+        # In here a phantom tensor is as good as a meta tensor.
+        if value.is_meta or (isinstance(value, PhantomTensor) and device == META):
+            return value
+        return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=device)
     if isinstance(value, (list, tuple)) and any(isinstance(v, torch.Tensor) for v in value):
-        return [_to_meta(v) for v in value]
+        return [_moved(v, device) for v in value]
     return value
 
 

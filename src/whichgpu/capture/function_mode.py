@@ -104,6 +104,13 @@ def _to_host(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: d
     return func(tensor, *rest, **kwargs)
 
 
+def _new_tensor(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    like, data = args
+    if not isinstance(like, PhantomTensor):
+        return func(*args, **kwargs)
+    return torch.tensor(data, **{"dtype": like.dtype, "device": like.device, **kwargs})
+
+
 def _set_data(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     tensor, data = args
     if isinstance(tensor, PhantomTensor) != isinstance(data, PhantomTensor):
@@ -116,6 +123,7 @@ _SPECIAL: dict[Any, Callable[..., Any]] = {
     torch.Tensor.to: _to,
     torch.Tensor.cuda: _cuda,
     torch.Tensor.pin_memory: _pin,
+    torch.Tensor.new_tensor: _new_tensor,
     torch.Tensor.numpy: _to_host,
     torch.Tensor.tolist: _to_host,
     torch.Tensor.__array__: _to_host,

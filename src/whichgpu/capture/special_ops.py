@@ -97,8 +97,6 @@ def _copy(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str
             known.copy_(value)
         else:
             forget(target)
-            if value is not None and target.is_contiguous() and not target._is_view():
-                give_shadow(target, value.to(target.dtype, copy=True).expand(target.shape).contiguous())
     elif value is not None:
         target.copy_(value)
     else:
