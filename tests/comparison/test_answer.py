@@ -45,3 +45,14 @@ def test_without_gpus_only_the_cpu_is_spoken_of():
 
 def test_without_an_epoch_steps_are_spoken_of():
     assert answer(without_epochs())[0] == "Fastest: <L4> & co, 20.0 ms a step, 15x as fast as this CPU (300 ms)."
+
+
+def test_of_several_as_fast_the_cheapest_is_named():
+    dear = row("D", "Dear", 1.00, 0.9, 1.1, bound="host launch", offer=offer("P", 9.0))
+    good = row("G", "Good", 1.04, 0.9, 1.1, bound="host launch", offer=offer("P", 2.0))
+    slow = row("S", "Slow", 1.50, 1.4, 1.6, bound="compute", offer=offer("P", 0.5))
+    cheapest, fastest, _ = answer(with_rows(dear, good, slow))
+    assert cheapest.startswith("Cheapest: a rented Slow")
+    assert fastest.startswith("Fastest: Good")
+    assert fastest.endswith("(1 more is as fast within 5 %).")
+    assert answer(with_rows(dear, good))[0].startswith("Cheapest and fastest: a rented Good")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 from whichgpu.comparison.cells import rough_duration, times
 from whichgpu.comparison.comparison import Comparison, Row
@@ -10,6 +11,8 @@ from whichgpu.units import usd
 
 # Below this, a prediction cannot tell a gain from its own error.
 WORTH_IT = 1.2
+# Devices this close to the fastest one count as fast as it: of these the cheapest is named.
+AS_FAST = 1.05
 
 _WHY = {
     "compute": "arithmetic takes most of the step (peak FLOP/s decide)",
@@ -24,7 +27,7 @@ def answer(comparison: Comparison) -> tuple[str, ...]:
     here = next((r for r in comparison.rows if r.device == comparison.reference), None)
     if not gpus:
         return _without_gpus(comparison, here)
-    fastest = min(gpus, key=lambda r: r.step_s)
+    fastest, as_fast = _fastest(gpus)
     if fastest.speedup is not None and here is not None and fastest.speedup < WORTH_IT:
         verdict = "would not help" if fastest.speedup < 1 else "would hardly help"
         return (
@@ -32,7 +35,17 @@ def answer(comparison: Comparison) -> tuple[str, ...]:
             f"{here.label} {_time(here)}.",
             *_why(gpus),
         )
-    return (*_which(gpus, fastest, here), *_why(gpus))
+    more = "1 more is" if as_fast == 1 else f"{as_fast} more are"
+    others = f" ({more} as fast within {(AS_FAST - 1) * 100:.0f} %)" if as_fast else ""
+    return (*_which(gpus, fastest, others, here), *_why(gpus))
+
+
+def _fastest(gpus: Sequence[Row]) -> tuple[Row, int]:
+    """Return the fastest GPU, the cheapest of several as fast, and how many more of these there are."""
+    least_s = min(r.step_s for r in gpus)
+    as_fast = [r for r in gpus if r.step_s <= AS_FAST * least_s]
+    best = min(as_fast, key=lambda r: (inf if r.usd_per_epoch is None else r.usd_per_epoch, r.step_s))
+    return best, len(as_fast) - 1
 
 
 def _without_gpus(comparison: Comparison, here: Row | None) -> tuple[str, ...]:
@@ -45,17 +58,20 @@ def _without_gpus(comparison: Comparison, here: Row | None) -> tuple[str, ...]:
     return (f"{_capital(here.label)} takes {_time(here)}. No GPU was compared.",)
 
 
-def _which(gpus: Sequence[Row], fastest: Row, here: Row | None) -> tuple[str, ...]:
+def _which(gpus: Sequence[Row], fastest: Row, others: str, here: Row | None) -> tuple[str, ...]:
     rented = [r for r in gpus if r.usd_per_epoch is not None and (r.speedup is None or r.speedup >= WORTH_IT)]
     if not rented:
-        return (f"Fastest: {fastest.label}, {_time(fastest)}{_gain(fastest, here)}.",)
+        return (f"Fastest: {fastest.label}, {_time(fastest)}{_gain(fastest, here)}{others}.",)
     cheapest = min(rented, key=lambda r: (r.usd_per_epoch or 0.0, r.step_s))
     if cheapest is fastest:
-        return (f"Cheapest and fastest: {_rented(cheapest)}, {_time_and_money(cheapest)}{_gain(cheapest, here)}.",)
+        sentence = (
+            f"Cheapest and fastest: {_rented(cheapest)}, {_time_and_money(cheapest)}{_gain(cheapest, here)}{others}."
+        )
+        return (sentence,)
     money = _time_and_money(fastest) if fastest.usd_per_epoch is not None else f"{_time(fastest)} (nobody rents it out)"
     return (
         f"Cheapest: {_rented(cheapest)}, {_time_and_money(cheapest)}{_gain(cheapest, here)}.",
-        f"Fastest: {fastest.label}, {money}{_gain(fastest, None)}.",
+        f"Fastest: {fastest.label}, {money}{_gain(fastest, None)}{others}.",
     )
 
 

@@ -22,6 +22,7 @@ class RowOffer:
         observed: Day the price was seen, ISO.
         age_days: Days since.
         source: Where it was seen.
+        notes: What to know before trusting it.
     """
 
     provider: str
@@ -32,6 +33,7 @@ class RowOffer:
     observed: str
     age_days: int
     source: str
+    notes: str = ""
 
 
 @dataclass(frozen=True, slots=True)

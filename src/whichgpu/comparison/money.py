@@ -26,6 +26,7 @@ def row_offer(device: Device, today: date) -> RowOffer | None:
         observed=offer.observed.isoformat(),
         age_days=offer.age_days(today),
         source=offer.source,
+        notes=offer.notes,
     )
 
 
@@ -43,5 +44,5 @@ def offer_notes(offer: RowOffer | None) -> tuple[str, ...]:
         notes.append(f"Rented {offer.device_count} at a time at the least; all are paid for, one is used.")
     if offer.usd_per_h_high is not None and offer.usd_per_h_high > offer.usd_per_h:
         ratio = offer.usd_per_h_high / offer.usd_per_h
-        notes.append(f"Price from the low end of a marketplace's range, whose high end is {ratio:.1f} times as much.")
+        notes.append(f"The price is the low end of a range, whose high end is {ratio:.1f} times as much.")
     return tuple(notes)

@@ -26,7 +26,17 @@ _FIELDS = (
     "usd_per_epoch",
     "usd_per_job",
 )
-_OFFER_FIELDS = ("provider", "sku", "device_count", "usd_per_h", "usd_per_h_high", "observed", "age_days", "source")
+_OFFER_FIELDS = (
+    "provider",
+    "sku",
+    "device_count",
+    "usd_per_h",
+    "usd_per_h_high",
+    "observed",
+    "age_days",
+    "source",
+    "notes",
+)
 
 
 def render(comparisons: Sequence[Comparison], page: Page) -> str:
