@@ -12,6 +12,7 @@ from whichgpu.errors import GraphError, MeasureError, OptionError
 from whichgpu.graph import precision as precision_named
 from whichgpu.measure.measurement import Measurement, Phase, Progress
 from whichgpu.measure.memory import USABLE, PeakMemory, available_bytes
+from whichgpu.measure.other_programs import ProcessorTime, crowding_note
 from whichgpu.measure.stepper import Stepper, group_size
 from whichgpu.measure.target import Target
 from whichgpu.units import binary_bytes, duration
@@ -118,6 +119,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.begin = time.perf_counter()
+        self.processors = ProcessorTime.now()
         self.stepping_since: float | None = None
         self.stepper = Stepper(self.target.synchronize)
         self.step_s_most = self.seconds * _STEP_SHARE
@@ -261,6 +263,7 @@ class _Run:
             notes.append("Only one step was timed: its spread is not known.")
         if scale != 1:
             notes.append(self._scaling_note(trial.batch, scale))
+        crowded = crowding_note(self.processors, ProcessorTime.now(), self.target.threads)
         return Measurement(
             job=self.definition.name,
             device=self.target.name,
@@ -276,7 +279,11 @@ class _Run:
             warmup_steps=warmup,
             seconds_spent=time.perf_counter() - self.begin,
             interrupted=self.interrupted,
-            notes=(*notes, *self.target.notes),
+            notes=(
+                *notes,
+                *self.target.notes,
+                *crowding_note(self.processors, ProcessorTime.now(), self.target.threads),
+            ),
         )
 
     def _scaling_note(self, measured: int, scale: float) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from whichgpu.errors import MeasureError, OptionError
 from whichgpu.measure.measurement import Phase, Progress
 from whichgpu.measure.mnist_digits import Digits, load_digits
+from whichgpu.measure.other_programs import ProcessorTime, crowding_note
 from whichgpu.measure.target import Target
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def train_mnist(
     target = Target.find(device, definition.name)
     digits = load_digits(on_progress) if digits is None else digits
     training = _Training(definition, target, digits, epochs, batch, seed, on_progress)
-    interrupted = False
+    processors, interrupted = ProcessorTime.now(), False
     try:
         for epoch in range(epochs):
             training.train(epoch)
@@ -123,7 +124,12 @@ def train_mnist(
         test_accuracies=tuple(training.accuracies),
         epoch_s=tuple(training.epoch_s),
         interrupted=interrupted,
-        notes=(*_epoch_note(digits, definition.samples_per_epoch), *digits.notes, *target.notes),
+        notes=(
+            *_epoch_note(digits, definition.samples_per_epoch),
+            *digits.notes,
+            *target.notes,
+            *crowding_note(processors, ProcessorTime.now(), target.threads),
+        ),
     )
 
 

@@ -19,12 +19,14 @@ class Target:
         name: Full name of the device; what the system calls it where no device of ours has that name.
         label: Short name for tables.
         notes: What a reader must know.
+        threads: Host threads that compute, or that feed a GPU.
     """
 
     device: str
     name: str
     label: str
     notes: tuple[str, ...] = ()
+    threads: int = 1
 
     @classmethod
     def find(cls, device: str, job: str) -> Target:
@@ -63,7 +65,8 @@ class Target:
         from whichgpu.devices import this_cpu
 
         cpu = this_cpu()
-        return cls("cpu", cpu.name, cpu.short_name, (f"Trained on {threads} thread{'s' if threads != 1 else ''}.",))
+        note = f"Trained on {threads} thread{'s' if threads != 1 else ''}."
+        return cls("cpu", cpu.name, cpu.short_name, (note,), threads)
 
     @classmethod
     def _mps(cls) -> Target:
