@@ -135,7 +135,7 @@ def test_nvidia_formats_are_those_of_the_compute_capability(device: Device) -> N
 # The Server edition's FP16 peak is at a lower clock than its boost.
 @each([d for d in NVIDIA if "RTX" in d.name and d.short_name != "RTX PRO 6000 Server"])
 def test_geforce_accumulates_in_fp32_at_half_the_rate(device: Device) -> None:
-    """256 FMA a clock and SM in FP16, by NVIDIA's Turing, GA102, Ada and RTX Blackwell whitepapers; boards for work 512."""
+    """256 FMA a clock and SM in FP16, others 512: NVIDIA's Turing, GA102, Ada and RTX Blackwell whitepapers."""
     assert device.multiprocessors and device.boost_clock_hz
     fma = 256 if "GeForce" in device.name else 512
     peak = 2 * fma * device.multiprocessors * device.boost_clock_hz

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -11,7 +12,7 @@ from math import ceil
 from pathlib import Path
 
 from whichgpu.devices.control_groups import cpu_quota, memory_limit_bytes
-from whichgpu.units import KIB, KILO, MEGA
+from whichgpu.units import GIGA, KIB, KILO, MEGA
 
 _TIMEOUT_S = 5.0
 
@@ -77,14 +78,17 @@ def read_linux(root: Path, usable: frozenset[int]) -> CpuReading:
     stated_hz = max((hz for b in blocks.values() if (hz := _scaled(b.get("cpu MHz", ""), MEGA))), default=None)
     cores, notes = _linux_cores(root, usable, blocks)
     memory = [_meminfo_bytes(root), memory_limit_bytes(root)]
+    model = first.get("model name") or first.get("Model") or first.get("Hardware") or ""
+    base_hz = _scaled(_text(cpufreq / "base_frequency"), KILO) or _clock_in(model)
     return CpuReading(
-        model=_model(first),
+        model=model,
         vendor_id=first.get("vendor_id", first.get("CPU implementer", "")),
         family=_integer(first.get("cpu family", first.get("CPU part", ""))),
         model_number=_integer(first.get("model", "")),
         flags=frozenset(first.get("flags", first.get("Features", "")).split()),
         cores=cores,
-        base_clock_hz=_scaled(_text(cpufreq / "base_frequency"), KILO) or (None if max_hz else stated_hz),
+        # "cpu MHz" is the clock of this moment where cpufreq governs it, and the guest's fixed one where nothing does.
+        base_clock_hz=base_hz or (None if max_hz else stated_hz),
         max_clock_hz=max_hz,
         memory_bytes=min((m for m in memory if m), default=None),
         notes=notes,
@@ -106,7 +110,7 @@ def read_macos(sysctl: Callable[[str], str]) -> CpuReading:
         model_number=_integer(sysctl("machdep.cpu.model")),
         flags=frozenset({"asimd"} if apple else features.split()),
         cores=cores,
-        base_clock_hz=_scaled(sysctl("hw.cpufrequency"), 1),
+        base_clock_hz=_scaled(sysctl("hw.cpufrequency"), 1) or _clock_in(model),
         memory_bytes=_scaled(sysctl("hw.memsize"), 1),
         notes=("Its performance cores; the efficient ones are left out.",) if apple else (),
     )
@@ -127,8 +131,8 @@ def read_windows() -> CpuReading:
             model = str(registry.QueryValueEx(processor, "ProcessorNameString")[0]).strip()
             clock_hz = float(registry.QueryValueEx(processor, "~MHz")[0]) * MEGA
     with suppress(AttributeError, OSError):
-        # Numbers of IsProcessorFeaturePresent, from winnt.h.
-        has = vars(ctypes)["windll"].kernel32.IsProcessorFeaturePresent
+        # Numbers of IsProcessorFeaturePresent, from winnt.h. On other systems ctypes has no windll.
+        has = getattr(ctypes, "windll", None).kernel32.IsProcessorFeaturePresent
         flags |= ({"avx2", "fma"} if has(40) else set()) | ({"avx512f"} if has(41) else set())
     logical = os.cpu_count() or 1
     return CpuReading(
@@ -163,8 +167,10 @@ def _cpuinfo(root: Path) -> dict[int, dict[str, str]]:
     return {number: apart | fields for number, fields in blocks.items()}
 
 
-def _model(block: Mapping[str, str]) -> str:
-    return block.get("model name") or block.get("Model") or block.get("Hardware") or ""
+def _clock_in(model: str) -> float | None:
+    """Return the base clock Intel prints into its model names: "... CPU @ 2.30GHz"."""
+    stated = re.search(r"@ ([\d.]+)\s?GHz", model)
+    return _scaled(stated[1], GIGA) if stated else None
 
 
 def _linux_cores(
