@@ -279,11 +279,7 @@ class _Run:
             warmup_steps=warmup,
             seconds_spent=time.perf_counter() - self.begin,
             interrupted=self.interrupted,
-            notes=(
-                *notes,
-                *self.target.notes,
-                *crowding_note(self.processors, ProcessorTime.now(), self.target.threads),
-            ),
+            notes=(*notes, *self.target.notes, *crowded),
         )
 
     def _scaling_note(self, measured: int, scale: float) -> str:
