@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from whichgpu.devices import load_device_file
+from whichgpu.devices import find_device, load_device_file
 from whichgpu.errors import DeviceFileError
 
 GOOD = """\
@@ -172,3 +173,24 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(DeviceFileError, match=r"bytes\.toml: is not TOML"):
         load_device_file(str(tmp_path / "bytes.toml"))
+
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "devices.md"
+
+
+def test_the_example_of_the_documentation_is_a_device_file(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    (device,) = load_device_file(write(tmp_path, example))
+    shipped = find_device(device.short_name)
+    assert (device.name, device.flops_per_s) == (shipped.name, shipped.flops_per_s)
+    assert device.memory_bandwidth_bytes_per_s == shipped.memory_bandwidth_bytes_per_s
+
+
+def test_every_field_is_documented(tmp_path: Path) -> None:
+    """The complaint about an unknown field lists them all."""
+    with pytest.raises(DeviceFileError) as caught:
+        load_device_file(write(tmp_path, GOOD.replace("tdp_w", "watts")))
+    fields = str(caught.value).partition("expected one of ")[2].rstrip(".").split(", ")
+    table = DOCUMENT.read_text(encoding="utf-8").partition("| field |")[2].partition("\n\n")[0]
+    named = {name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split("|")[1])}
+    assert named == {*fields, "vendor", "architecture"}

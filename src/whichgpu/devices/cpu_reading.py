@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 from whichgpu.devices.control_groups import cpu_quota, memory_limit_bytes
 from whichgpu.units import GIGA, KIB, KILO, MEGA
@@ -132,7 +133,8 @@ def read_windows() -> CpuReading:
             clock_hz = float(registry.QueryValueEx(processor, "~MHz")[0]) * MEGA
     with suppress(AttributeError, OSError):
         # Numbers of IsProcessorFeaturePresent, from winnt.h. On other systems ctypes has no windll.
-        has = getattr(ctypes, "windll", None).kernel32.IsProcessorFeaturePresent
+        windll: Any = getattr(ctypes, "windll", None)
+        has = windll.kernel32.IsProcessorFeaturePresent
         flags |= ({"avx2", "fma"} if has(40) else set()) | ({"avx512f"} if has(41) else set())
     logical = os.cpu_count() or 1
     return CpuReading(
