@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +19,10 @@ _FORMATS: dict[str, NumberFormat] = {
     "float8_e5m2": "fp8",
     "float32": "fp32",
 }
+# A rate nobody states cannot bound a kernel; finite, so that what is divided by it stays a number.
+_UNBOUNDED = sys.float_info.max
+# Formats nothing was measured in reach the share, and draw the power, of the one they share units with.
+_MEASURED_AS: dict[NumberFormat, NumberFormat] = {"bf16": "fp16", "fp8": "fp16", "int8": "fp16"}
 # cuDNN's switch for TF32 governs these, cuBLAS's the others.
 _CUDNN_KINDS = ("convolution", "rnn")
 
@@ -26,7 +31,7 @@ class Rate(NamedTuple):
     """What kernels of a group reach.
 
     Attributes:
-        flops_per_s: Sustained arithmetic, infinite where the device's rate is unknown.
+        flops_per_s: Sustained arithmetic, without bound where the device's rate is unknown.
         edge: c of the tile efficiency of its products; 0 where tiles do not matter.
         bytes_per_s: Sustained bandwidth.
         reorder_s_per_byte: What reordering its operands for matrix units costs, in kernels of its own.
@@ -72,14 +77,15 @@ class Rates:
         peak = self.device.flops_per_s.get(runs)
         if peak is None:
             self._assume("its arithmetic rate is unknown: priced by memory traffic alone, at least")
-            return Rate(float("inf"), 0.0, bytes_per_s, 0.0)
+            return Rate(_UNBOUNDED, 0.0, bytes_per_s, 0.0)
         model = self.efficiencies.model
         sustained = self._sustained(peak, runs)
-        share = self.family.matrix.get(runs, self.family.matrix["fp32"]) * self._kind_factor(group)
+        like = _MEASURED_AS.get(runs, runs)
+        share = self.family.matrix[like] * self._kind_factor(group)
         tiled = not self.device.is_cpu
         reordered = tiled and runs != "fp32" and group.kind == "convolution" and not group.channels_last
         reorder_s_per_byte = model.nchw_passes / (bandwidth * self.efficiencies.memory["copy"]) if reordered else 0.0
-        return Rate(sustained * share, model.edge[runs] if tiled else 0.0, bytes_per_s, reorder_s_per_byte)
+        return Rate(sustained * share, model.edge[like] if tiled else 0.0, bytes_per_s, reorder_s_per_byte)
 
     def _format(self, group: Group) -> NumberFormat:
         """Return the format a matrix kernel computes in if the device has it."""
@@ -100,7 +106,7 @@ class Rates:
         return wanted
 
     def _sustained(self, peak: float, runs: NumberFormat) -> float:
-        energy = self.family.picojoules_per_flop.get(runs)
+        energy = self.family.picojoules_per_flop.get(_MEASURED_AS.get(runs, runs))
         if not self.device.is_cpu and self.device.tdp_w is None:
             self._assume("its power limit is unknown: priced at full clock, which it may not hold")
         return sustained_flops_per_s(peak, energy, self.device.tdp_w, self.efficiencies.model.power_exponent)
@@ -113,7 +119,7 @@ class Rates:
         peak = self.device.flops_per_s.get("fp32")
         if peak is None:
             self._assume("its FP32 rate is unknown: arithmetic outside matrix units is priced by memory traffic alone")
-            return float("inf")
+            return _UNBOUNDED
         return peak * self.efficiencies.vector * self.efficiencies.compute.get(group.kind, 1.0)
 
     def _assume(self, text: str) -> None:

@@ -1,0 +1,127 @@
+"""Fitting the cost model: ``python -m benchmarks.calibrate`` writes ``src/whichgpu/cost/data/efficiencies.toml``.
+
+Data: NeuSight's float32 kernels; Lambda's and NVIDIA's published step times of ResNet-50 and BERT large on one GPU,
+from ``../shared/measurements``. The graphs of the steps are the shipped ResNet-50 and a capture of BERT large (needs torch
+and transformers the first time).
+"""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.efficiencies_file import FILE, write
+from benchmarks.fit import Data, Fit, fit
+from benchmarks.gpu_names import device_of
+from benchmarks.kernel_rows import load_kernel_rows
+from benchmarks.leave_out import Check, check_steps, leave_one_family_out, leave_one_gpu_out
+from benchmarks.step_rows import load_step_rows
+
+MEASUREMENTS = Path(__file__).parents[2] / "shared" / "measurements"
+# Kernels of each operation on each GPU; more change no coefficient by a per cent.
+KERNELS_PER_OP = 150
+# 80 % of a normal distribution lies within this many standard deviations.
+_Z80 = 1.2816
+
+
+def load_data(measurements: Path = MEASUREMENTS) -> tuple[Data, Data]:
+    """Return what is fitted to, and what is only predicted.
+
+    Raises:
+        FileNotFoundError: If the measurements are not there.
+    """
+    steps = load_step_rows(measurements)
+    kernels = load_kernel_rows(measurements, KERNELS_PER_OP)
+    return Data([r for r in steps if r.calibrates], kernels), Data([r for r in steps if not r.calibrates], [])
+
+
+def read_structure() -> dict[str, Any]:
+    """Return the coefficients as they are: families, and what is not fitted."""
+    return tomllib.loads(FILE.read_text(encoding="utf-8"))
+
+
+def main() -> None:
+    """Fit, predict every GPU without itself, and write the coefficients with their spreads."""
+    data, _ = load_data()
+    say(f"{len(data.steps)} steps, {sum(len(r.seconds) for r in data.kernels)} kernels on {len(data.gpus)} GPUs")
+    full = fit(data, read_structure(), steps=25)
+    for name, value in full.values.items():
+        if name.startswith(("software.", "extra_s.", "call_s.")):
+            say(f"  {name}: {value:.3g}")
+    by_gpu, _ = leave_one_gpu_out(data, (), full, lambda gpu: say(f"without {gpu}"))
+    by_family = leave_one_family_out(data, full, lambda name: say(f"without {name}"))
+    document = _with_sources(full, data)
+    document["spread"] |= _spreads(check_steps(data.steps, full.efficiencies), by_gpu, by_family)
+    write(document)
+    for name, row in document["spread"].items():
+        say(f"  {name}: sigma {row['sigma']:.3f}")
+
+
+def say(text: str) -> None:
+    """Tell the person waiting."""
+    sys.stderr.write(text + "\n")
+
+
+def _with_sources(full: Fit, data: Data) -> dict[str, Any]:
+    """Return the document of a fit with what each row rests on."""
+    document = full.document
+    efficiencies = full.efficiencies
+    today = date.today().isoformat()
+    kernels = sum(len(r.seconds) for r in data.kernels)
+    what = (
+        f"Fit of {today}: {len(data.steps)} step times of ResNet-50 and BERT large (Lambda 2020-2024, NVIDIA "
+        f"DeepLearningExamples), {kernels} float32 kernels (NeuSight, ASPLOS 2025)"
+    )
+    for name in ("model", "compute", "memory"):
+        document[name]["source"] = f"{what}; kinds without data: estimation prototypes"
+    steps: Counter[str] = Counter()
+    measured: dict[str, set[str]] = {}
+    timed: Counter[str] = Counter()
+    for row in data.steps:
+        family = efficiencies.family_of(row.device).name
+        steps[family] += 1
+        measured.setdefault(family, set()).add(row.device.name)
+    for rows in data.kernels:
+        device = device_of(rows.gpu)
+        assert device is not None
+        timed[efficiencies.family_of(device).name] += len(rows.seconds)
+    for row in document["family"]:
+        if row.get("stated", False):
+            continue
+        name = row["name"]
+        row["measured_devices"] = sorted(measured.get(name, ()))
+        if steps[name] or timed[name]:
+            row["source"] = f"Fit of {today}: {steps[name]} step times, {timed[name]} kernels of its own"
+        else:
+            row["source"] = f"Fit of {today}: nothing of its own, the common values"
+            row.pop("measured_devices")
+        row["source"] = row.pop("source")  # last in the table
+    return document
+
+
+def _spreads(seen: Sequence[Check], by_gpu: Sequence[Check], by_family: Sequence[Check]) -> dict[str, dict[str, Any]]:
+    """Return how far predictions were off for a device that was measured, one that was not, and a family that was not."""
+    words = "published step times of ResNet-50 and BERT over {gpus} GPUs"
+    return {
+        "device": _spread(seen, words),
+        "family": _spread(by_gpu, words + ", leave-one-GPU-out"),
+        "vendor": _spread(by_family, words + ", leave-one-family-out"),
+    }
+
+
+def _spread(checks: Sequence[Check], words: str) -> dict[str, Any]:
+    gpus = len({c.row.gpu for c in checks})
+    sigma = float(np.quantile(np.abs([c.log_error for c in checks]), 0.8)) / _Z80
+    basis = f"spread of {len(checks)} {words.format(gpus=gpus)}"
+    return {"sigma": sigma, "rows": len(checks), "gpus": gpus, "basis": basis}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""The shipped coefficients: every device has a family, every row a source, no share beyond what can be."""
+
+import pytest
+
+from tests.cost.examples import DEVICE, KINDS
+from whichgpu.cost.family import efficiencies, sustained_flops_per_s
+from whichgpu.devices import devices, find_device
+
+ALL = efficiencies()
+FAMILIES = [pytest.param(f, id=f.name) for f in ALL.families]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_row_is_within_reason_and_says_where_it_is_from(family):
+    assert len(family.source) > 20
+    assert {"fp16", "fp32"} <= set(family.matrix)
+    assert all(0.1 < share <= 1.5 for share in family.matrix.values())
+    assert 0.3 < family.memory < 1.5
+    assert 0.5e-6 < family.kernel_start_s < 2e-5
+    for first, second in (("fp16", "tf32"), ("tf32", "fp32")):  # fewer bits, less energy
+        if {first, second} <= set(family.picojoules_per_flop):
+            assert family.picojoules_per_flop[first] < family.picojoules_per_flop[second]
+
+
+def test_every_kind_has_its_figures():
+    assert set(ALL.memory) == set(KINDS)
+    assert {"matmul", "convolution", "attention", "rnn"} <= set(ALL.compute)
+    assert all(0.1 < share <= 1.0 for share in ALL.memory.values())
+    for text in (ALL.model.source, ALL.host.source, *(s.basis for s in ALL.spreads.values())):
+        assert len(text) > 20
+
+
+def test_every_device_has_a_family():
+    for device in devices():
+        family = ALL.family_of(device)
+        assert family.cpu == device.is_cpu
+        assert family.vendor in ("", device.vendor)
+
+
+def test_no_two_families_claim_the_same_devices():
+    for pick in (lambda f: f.compute_capabilities, lambda f: [(f.vendor, a) for a in f.architectures]):
+        claims = [claim for family in ALL.families for claim in pick(family)]
+        assert len(claims) == len(set(claims))
+
+
+def test_claimed_architectures_exist():
+    known = {(d.vendor, d.architecture) for d in devices()}
+    capabilities = {d.compute_capability for d in devices()}
+    for family in ALL.families:
+        assert {(family.vendor, a) for a in family.architectures} <= known, family.name
+        assert not family.compute_capabilities or capabilities & set(family.compute_capabilities), family.name
+
+
+def test_measured_devices_are_devices_of_the_family():
+    for family in ALL.families:
+        for name in family.measured_devices:
+            assert ALL.family_of(find_device(name)) is family
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("NVIDIA A100 SXM4 80GB", "Ampere GA100"),
+        ("NVIDIA GeForce RTX 3090", "Ampere GA10x"),
+        ("NVIDIA GeForce RTX 5090", "Blackwell GB20x"),
+        ("NVIDIA B200 SXM 180GB", "Blackwell GB100"),
+        ("AMD Instinct MI300X", "CDNA3"),
+    ],
+)
+def test_families_of_devices_that_share_a_marketing_name(name, family):
+    assert ALL.family_of(find_device(name)).name == family
+
+
+def test_a_device_nobody_has_described_gets_its_vendors_family_or_the_general_one():
+    assert ALL.family_of(DEVICE).vendor == "NVIDIA"
+    from dataclasses import replace
+
+    assert ALL.family_of(replace(DEVICE, vendor="Google", architecture="v5e")).vendor == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "number_format", "share"),
+    [  # share of the datasheet peak large FP32 products reach: measured by NeuSight, all but the T4, L4 and H100
+        ("NVIDIA Tesla V100 PCIe 32GB", "fp32", 0.96),
+        ("NVIDIA A100 PCIe 80GB", "fp32", 0.90),
+        ("NVIDIA A100 PCIe 40GB", "fp32", 0.81),
+        ("NVIDIA Tesla T4", "fp32", 0.48),
+        ("NVIDIA L4", "fp32", 0.28),
+        ("NVIDIA H100 PCIe 80GB", "fp32", 0.75),
+    ],
+)
+def test_the_power_limit_gives_the_shares_of_the_peak_that_were_measured(name, number_format, share):
+    device = find_device(name)
+    family = ALL.family_of(device)
+    peak = device.flops_per_s[number_format]
+    held = sustained_flops_per_s(
+        peak, family.picojoules_per_flop[number_format], device.tdp_w, ALL.model.power_exponent
+    )
+    assert held * family.matrix[number_format] / peak == pytest.approx(share, rel=0.3)

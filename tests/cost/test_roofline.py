@@ -1,0 +1,177 @@
+"""Times worked out by hand on a device of round numbers."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.cost.examples import CPU, DEVICE, elementwise, ideal, matmul
+from whichgpu.cost.kernel_table import KernelTable
+from whichgpu.cost.roofline import price_table
+from whichgpu.graph import precision
+from whichgpu.work import Kernel
+
+
+def priced(kernel, device=DEVICE, name="amp-fp16", efficiencies=None, **host):
+    table = KernelTable.of_kernels([(kernel, 1)], **host)
+    return price_table(table, device, precision(name), efficiencies or ideal())
+
+
+def test_memory_alone():
+    # 1e9 elements read and written in float32: 8 GB at 1 TB/s; 1e9 FLOPs at 2 TFLOP/s take 0.5 ms and hide in it.
+    found = priced(elementwise(10**9))
+    assert found.memory_s[0] == pytest.approx(8e-3)
+    assert found.compute_s[0] == pytest.approx(0.5e-3)
+    assert found.seconds[0] == pytest.approx(8e-3, rel=1e-4)
+
+
+def test_compute_and_memory_together_take_a_little_longer_than_the_longer():
+    # 3 ms of arithmetic and 4 ms of traffic: (3^4 + 4^4)^(1/4) = 337^(1/4) = 4.2846 ms.
+    kernel = Kernel("elementwise", "float32", 6e9, 2e9, 2e9)
+    assert priced(kernel).seconds[0] == pytest.approx(4.2846e-3, rel=1e-4)
+
+
+def test_a_product_that_fills_the_device_reaches_its_peak():
+    # 4096^3 x 2 = 137.4 GFLOP at 16 TFLOP/s.
+    assert priced(matmul(4096, 4096, 4096)).compute_s[0] == pytest.approx(8.590e-3, rel=1e-3)
+
+
+def test_the_last_wave_is_paid_for_even_where_it_is_not_full():
+    # 256 x 2176 outputs are 272 tiles of 64 x 32, 17 waves of 16; 256 x 2208 are 276, 18 waves for 1.5 % more work.
+    # One such tile is 2 x 64 x 32 x 1000 = 4.096 MFLOP: 4.096 us at 1 TFLOP/s.
+    whole = ideal(model={"split_k_us": 100.0})
+    assert priced(matmul(256, 2176, 1000), efficiencies=whole).compute_s[0] == pytest.approx(17 * 4.096e-6)
+    assert priced(matmul(256, 2208, 1000), efficiencies=whole).compute_s[0] == pytest.approx(18 * 4.096e-6)
+    # With half a tail, half of the 18th wave's idle share is forgiven: 17.25 + 0.5 x 0.75 waves.
+    half = ideal(model={"split_k_us": 100.0, "tail": 0.5})
+    assert priced(matmul(256, 2208, 1000), efficiencies=half).compute_s[0] == pytest.approx(17.625 * 4.096e-6)
+
+
+def test_a_deep_narrow_product_is_split_along_its_depth():
+    # 64 x 32 outputs are one tile: one multiprocessor of 16. Split in 16 parts, all of them work.
+    kernel = matmul(64, 32, 160_000)
+    assert priced(kernel).compute_s[0] == pytest.approx(2 * 64 * 32 * 10_000 / 1e12)
+    # Adding the parts up costs what the coefficient says.
+    slow = ideal(model={"split_k_us": 7.0})
+    assert priced(kernel, efficiencies=slow).compute_s[0] == pytest.approx(2 * 64 * 32 * 10_000 / 1e12 + 7e-6)
+
+
+def test_small_tiles_load_more_per_flop():
+    # Edge 16: 1 / (1 + 16 (1/256 + 1/128)) = 0.84211 for the largest tile, the best one for a large product.
+    edge = ideal(model={"edge": {"fp32": 16.0, "tf32": 16.0, "fp16": 16.0}})
+    found = priced(matmul(4096, 4096, 4096), efficiencies=edge).compute_s[0]
+    assert found == pytest.approx(8.590e-3 / 0.84211, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "flops_per_s"),
+    [
+        ("fp32", "matmul", 2e12),  # PyTorch keeps float32 products exact unless told otherwise
+        ("tf32", "matmul", 8e12),
+        ("fp32", "convolution", 8e12),  # and lets cuDNN round to TF32
+        ("tf32", "convolution", 8e12),
+        ("fp32", "rnn", 8e12),
+        ("fp32", "attention", 2e12),
+        ("tf32", "attention", 8e12),
+        ("tf32", "depthwise_convolution", 2e12),  # never on matrix units
+        ("tf32", "elementwise", 2e12),
+    ],
+)
+def test_which_float32_kernels_may_run_in_tf32(name, kind, flops_per_s):
+    kernel = Kernel(kind, "float32", 1e12, 1.0, 1.0)
+    assert priced(kernel, name=name).compute_s[0] == pytest.approx(1e12 / flops_per_s)
+
+
+def test_without_tf32_units_float32_runs_at_the_float32_rate():
+    volta = replace(DEVICE, flops_per_s={"fp32": 2e12, "fp16": 16e12})
+    kernel = Kernel("convolution", "float32", 1e12, 1.0, 1.0)
+    assert priced(kernel, volta, "tf32").compute_s[0] == pytest.approx(0.5)
+
+
+def test_a_chip_that_would_draw_more_than_its_limit_runs_slower():
+    # 16 TFLOP/s at 75 pJ/FLOP would draw 1,200 W; the limit is 300 W; exponent 1/2: half speed.
+    hot = ideal(family={"picojoules_per_flop": {"fp16": 75.0}})
+    kernel = matmul(4096, 4096, 4096)
+    assert priced(kernel, efficiencies=hot).compute_s[0] == pytest.approx(2 * 8.590e-3, rel=1e-3)
+    cool = ideal(family={"picojoules_per_flop": {"fp16": 10.0}})
+    assert priced(kernel, efficiencies=cool).compute_s[0] == pytest.approx(8.590e-3, rel=1e-3)
+
+
+def test_what_a_small_kernel_touches_lies_in_the_cache():
+    # 8 MB touched, half of a 32 MB cache within reach: exp(-0.5) = 0.60653 of it at 4 times the speed.
+    cached = replace(DEVICE, l2_bytes=32e6)
+    found = priced(elementwise(10**6), cached).memory_s[0]
+    assert found == pytest.approx(8e-6 * (1 - 0.60653 * 0.75), rel=1e-4)
+    # 8 GB do not fit.
+    assert priced(elementwise(10**9), cached).memory_s[0] == pytest.approx(8e-3)
+
+
+def test_channels_outermost_are_reordered_for_matrix_units_only():
+    kernel = Kernel("convolution", "float16", 1e9, 6e9, 2e9)
+    two = ideal(model={"nchw_passes": 2.0})
+    assert priced(kernel, efficiencies=two).memory_s[0] == pytest.approx(8e-3 + 2 * 8e-3)
+    assert priced(replace(kernel, channels_last=True), efficiencies=two).memory_s[0] == pytest.approx(8e-3)
+    exact = replace(DEVICE, flops_per_s={"fp32": 2e12})
+    plain = replace(kernel, dtype="float32")
+    assert priced(plain, exact, "fp32", efficiencies=two).memory_s[0] == pytest.approx(8e-3)
+
+
+def test_starting_kernels_costs_device_time():
+    starts = ideal(family={"kernel_start_us": 3.0})
+    kernel = replace(elementwise(10**9), launches=4)
+    found = priced(kernel, efficiencies=starts)
+    assert found.launch_s[0] == pytest.approx(12e-6)
+    assert found.seconds[0] == pytest.approx(8e-3 + 12e-6, rel=1e-4)
+
+
+def test_the_host_issues_calls_one_by_one():
+    # 100 ops at 8 us, 20 more launches at 4, 50 views at 2, one wait at 30: 1,010 us.
+    host = ideal(host={"op_us": 8.0, "launch_us": 4.0, "view_us": 2.0, "synchronization_us": 30.0})
+    calls = {"op_calls": 100, "extra_launches": 20, "view_calls": 50, "synchronizations": 1}
+    found = priced(elementwise(1), efficiencies=host, **calls)
+    assert found.host_s == pytest.approx(1010e-6)
+    assert found.step_s == pytest.approx(1010e-6, rel=1e-3)
+
+
+def test_host_and_device_work_at_the_same_time():
+    # Both take 8 ms: 2^(1/6) = 1.1225 times that.
+    host = ideal(host={"op_us": 8.0})
+    assert priced(elementwise(10**9), efficiencies=host, op_calls=1000).step_s == pytest.approx(8.980e-3, rel=1e-3)
+
+
+def test_on_a_cpu_they_are_the_same():
+    host = ideal(host={"op_us": 8.0})
+    assert priced(elementwise(10**9), CPU, "fp32", host, op_calls=1000).step_s == pytest.approx(16e-3, rel=1e-3)
+
+
+def test_on_a_cpu_products_are_not_tiled():
+    assert priced(matmul(8, 8, 1000, dtype="float32"), CPU, "fp32").compute_s[0] == pytest.approx(128e3 / 1e12)
+
+
+@pytest.mark.parametrize(
+    ("change", "kernel", "words"),
+    [
+        ({"tdp_w": None}, matmul(64, 64, 64), "power limit is unknown"),
+        ({"multiprocessors": None}, matmul(64, 64, 64), "number of multiprocessors is unknown"),
+        ({"flops_per_s": {"fp32": 2e12}}, matmul(64, 64, 64), "fp16 matrix math is priced at the fp32 rate"),
+        ({"flops_per_s": {"fp16": 2e12}}, elementwise(10), "FP32 rate is unknown"),
+        ({}, matmul(64, 64, 64, dtype="float64"), "float64 matrix math is priced at the float32 rate"),
+    ],
+)
+def test_what_a_device_file_does_not_say_is_assumed_aloud(change, kernel, words):
+    assert any(words in text for text in priced(kernel, replace(DEVICE, **change)).assumptions)
+
+
+def test_nothing_is_assumed_where_everything_is_known():
+    assert priced(matmul(64, 64, 64)).assumptions == ()
+
+
+def test_with_an_unknown_number_of_multiprocessors_a_product_still_takes_its_time():
+    found = priced(matmul(4096, 4096, 4096), replace(DEVICE, multiprocessors=None))
+    assert found.compute_s[0] == pytest.approx(8.590e-3, rel=1e-3)
+
+
+def test_an_unknown_rate_is_never_free():
+    unknown = replace(DEVICE, flops_per_s={})
+    found = priced(matmul(1024, 1024, 1024), unknown)
+    assert found.seconds[0] == pytest.approx(3 * 2 * 1024**2 / 1e12)
+    assert any("arithmetic rate is unknown" in text for text in found.assumptions)
