@@ -34,8 +34,9 @@ class Gpt2(Workload):
         """Return the model, tokens (n, 1024) -> logits (n, 1024, 50257)."""
         from transformers import GPT2Config, GPT2LMHeadModel
 
-        model: torch.nn.Module = GPT2LMHeadModel(GPT2Config(use_cache=False))
-        return model.train()
+        model = GPT2LMHeadModel(GPT2Config(use_cache=False))
+        model.loss_type = "ForCausalLM"  # what transformers falls back to, and says so, as the class is named otherwise
+        return cast("torch.nn.Module", model.train())
 
     def optimizer(self, model: torch.nn.Module) -> torch.optim.Optimizer:
         """Return AdamW as the Trainer sets it."""

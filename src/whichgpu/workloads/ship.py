@@ -10,6 +10,8 @@ import gzip
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +43,7 @@ def capture_workload(name: str, batch: int, precision: str, layout: str) -> Job:
     job = definition(name)
     job.check_installed()
     with phantom_gpu():
-        return capture(
+        captured = capture(
             job.training_step(batch, "cuda", precision, layout),
             name=name,
             samples_per_step=batch,
@@ -51,6 +53,8 @@ def capture_workload(name: str, batch: int, precision: str, layout: str) -> Job:
             sample=job.sample,
             options={"batch": batch},
         )
+    packages = [required.partition(".")[0] for required in job.requires]
+    return replace(captured, source=", ".join([captured.source, *(f"{p} {version(p)}" for p in packages)]))
 
 
 def make_template(name: str, precision: str, layout: str) -> dict[str, Any]:
