@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from datetime import date
 from functools import cache
-from math import isfinite
+from math import inf
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,7 +20,8 @@ from whichgpu.errors import DeviceFileError
 from whichgpu.units import GIB, GIGA, MEGA, MIB, TERA
 
 _DATA = Path(__file__).with_name("data")
-_FILE_FIELDS = ("vendor", "architecture", "shared", "device")
+# Dictionaries as sets that keep their order, in which complaints list the fields.
+_FILE_FIELDS = dict.fromkeys(("vendor", "architecture", "shared", "device"))
 _TEXTS = ("name", "short_name", "compute_capability", "unit", "source")
 _LISTS = ("aliases", "reported_names", "notes")
 _COUNTS = ("year", "multiprocessors", "pcie_generation", "pcie_lanes")
@@ -34,9 +35,12 @@ _QUANTITIES: dict[str, tuple[str, float]] = {
     "process_nm": ("process_nm", 1),
     "link_gb_per_s": ("link_bytes_per_s", GIGA),
 }
+_FORMATS: tuple[NumberFormat, ...] = get_args(NumberFormat)
 _REQUIRED = ("name", "short_name", "segment", "tflops", "memory_bandwidth_gb_per_s", "source", "source_date")
-_DEVICE_FIELDS = (*_TEXTS, *_LISTS, *_COUNTS, *_QUANTITIES, "segment", "tflops", "source_date")
-_SHARED_FIELDS = tuple(f for f in _DEVICE_FIELDS if f not in ("name", "short_name", "aliases", "reported_names"))
+_DEVICE_FIELDS = dict.fromkeys((*_TEXTS, *_LISTS, *_COUNTS, *_QUANTITIES, "segment", "tflops", "source_date"))
+_SHARED_FIELDS = dict.fromkeys(
+    f for f in _DEVICE_FIELDS if f not in ("name", "short_name", "aliases", "reported_names")
+)
 
 
 @cache
@@ -130,12 +134,14 @@ def _device(file: str, index: int, row: Mapping[str, Any], vendor: Any, architec
 class _Table:
     """A table of a file, which knows where it stands so that a complaint can say it."""
 
-    def __init__(self, where: str, row: Mapping[str, Any], known: tuple[str, ...], required: tuple[str, ...]) -> None:
+    def __init__(
+        self, where: str, row: Mapping[str, Any], known: Mapping[str, object], required: tuple[str, ...]
+    ) -> None:
         self.where = where
         self.row = row
-        for name in row:
-            if name not in known:
-                raise DeviceFileError(f"{where}: {name} is no field; expected one of {', '.join(known)}.")
+        if not row.keys() <= known.keys():
+            name = next(name for name in row if name not in known)
+            raise DeviceFileError(f"{where}: {name} is no field; expected one of {', '.join(known)}.")
         for name in required:
             if name not in row:
                 raise DeviceFileError(f"{where}: {name} is missing; it is needed.")
@@ -173,12 +179,12 @@ class _Table:
         return float(value)
 
     def rates(self, name: str) -> dict[NumberFormat, float]:
-        value, formats = self.row[name], get_args(NumberFormat)
+        value = self.row[name]
         if not isinstance(value, dict) or "fp32" not in value:
             raise self.wrong(name, "a table of peaks by number format, fp32 among them")
         for key, rate in value.items():
-            if key not in formats:
-                raise DeviceFileError(f"{self.where}: {name}.{key} is no field; expected one of {', '.join(formats)}.")
+            if key not in _FORMATS:
+                raise DeviceFileError(f"{self.where}: {name}.{key} is no field; expected one of {', '.join(_FORMATS)}.")
             if not _is_positive(rate):
                 raise DeviceFileError(f"{self.where}: {name}.{key} is {rate!r}; expected a number above 0.")
         return {key: rate * TERA for key, rate in value.items()}
@@ -191,4 +197,4 @@ class _Table:
 
 
 def _is_positive(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value > 0
+    return type(value) in (int, float) and 0 < value < inf  # type: ignore[operator]
