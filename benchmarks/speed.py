@@ -16,7 +16,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
+
+from benchmarks.sections import replace_section
 
 ROOT = Path(__file__).parent.parent
 GIB = 1024**3
@@ -161,7 +164,7 @@ def wheel_bytes() -> int:
 
 
 def main() -> None:
-    """Print the figures as a Markdown table."""
+    """Print the figures as a Markdown table; with --write put it into docs/accuracy.md too."""
     imports = statistics.median(python(IMPORT)["s"] for _ in range(7))
     price = python(PRICE)
     figures = [
@@ -183,12 +186,25 @@ def main() -> None:
         *capture_figures(),
         Figure("wheel", wheel_bytes() / MB, "MB", 5.0),
     ]
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
-    print("| figure | measured | bar | |\n|---|---|---|---|")
+    lines = [
+        f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {date.today().isoformat()}.",
+        "",
+        "| figure | measured | bar | |",
+        "|---|---|---|---|",
+    ]
     for f in figures:
         verdict = "ok" if f.value <= f.bar else f"missed by {f.value / f.bar - 1:.0%}"
         remark = f"{verdict}; {f.detail}" if f.detail else verdict
-        print(f"| {f.name} | {f.value:.3g} {f.unit} | {f.bar:g} {f.unit} | {remark} |")
+        lines.append(f"| {f.name} | {f.value:.3g} {f.unit} | {f.bar:g} {f.unit} | {remark} |")
+    print("\n".join(lines))
+    if "--write" in sys.argv[1:]:
+        replace_section(ROOT / "docs" / "accuracy.md", "speed", "\n".join(lines))
+
+
+def _processor() -> str:
+    from whichgpu.devices import this_cpu
+
+    return this_cpu().name.rpartition(",")[0] or this_cpu().name
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from whichgpu.errors import MissingExtraError, OptionError
@@ -108,11 +109,8 @@ class Workload(ABC):
             inputs = tuple(t.to(memory_format=torch.channels_last) if t.dim() == 4 else t for t in inputs)
         optimizer = self.optimizer(model)
         scaler = torch.amp.GradScaler(target.type) if wanted.loss_scaling else None
-        autocast = torch.autocast(
-            target.type,
-            dtype=getattr(torch, wanted.autocast) if wanted.autocast else None,
-            enabled=wanted.autocast is not None,
-        )
+        reduced = getattr(torch, wanted.autocast) if wanted.autocast else None
+        autocast = nullcontext() if reduced is None else torch.autocast(target.type, dtype=reduced)
 
         def step() -> torch.Tensor:
             optimizer.zero_grad(set_to_none=True)
