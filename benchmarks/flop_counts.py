@@ -92,7 +92,7 @@ def table(checks: Iterable[FlopCheck]) -> str:
     return "\n".join(lines)
 
 
-EXPLANATION = """One training step of each built-in job at batch 1: matrix products, convolutions and attention, which is
+EXPLANATION = """One training step of each built-in job at batch 1: matrix products, convolutions, attention, which is
 what torch's FlopCounterMode sees. Causal attention is counted whole here, as the counter does; estimates count the half
 that runs. Fused attention makes its weights a second time in backward (five products, not four), which torch's counter
 does not see where it runs the step with unfused attention: that is the whole difference of the transformers."""
