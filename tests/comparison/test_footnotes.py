@@ -33,13 +33,27 @@ def test_names_with_numbers_are_no_measures():
     assert of_rows(["like RTX 3060"], ["like RTX 4090"], []).texts == ("like RTX 3060", "like RTX 4090")
 
 
+def test_notes_of_the_same_rows_share_a_number():
+    found = of_rows(["One.", "Two.", "Three."], ["One.", "Two."], [])
+    assert found.texts == ("One. Two.", "Three.")
+    assert found.marks == ("¹ ²", "¹", "")
+
+
 def test_many_notes_are_cut_and_counted():
-    many = [f"note {letter}" for letter in "abcdefghijklmnopqrst"]
-    found = of_rows(many, [])
-    assert found.texts == tuple(many[:MOST_NOTES])
-    assert found.general == (f"{len(many) - MOST_NOTES} more notes are in the JSON form.", "of all")
-    assert found.marks[0].split()[:-1] == ["¹", "²", "³", "⁴"][:MOST_MARKS]
-    assert found.marks[0].endswith("…")
-    everywhere = of_rows(many, many)
-    assert len(everywhere.general) == MOST_NOTES + 2
-    assert everywhere.marks == ("", "")
+    many = [f"Note {letter}." for letter in "abcdefghijklmnopqrst"]
+    more = f"{len(many) - MOST_NOTES} more notes are in the JSON form."
+    of_one_row = of_rows(many, [])
+    assert of_one_row.texts == (" ".join([*many[:MOST_NOTES], more]),)
+    of_all_rows = of_rows(many, many)
+    assert of_all_rows.general == (*many[:MOST_NOTES], more, "of all")
+    assert of_all_rows.marks == ("", "")
+
+
+def test_many_different_notes_are_cut_and_counted():
+    rows = [[f"Of {n} and later." for n in range(last)] for last in range(MOST_NOTES + 4)]
+    found = of_rows(*rows)
+    assert len(found.texts) == MOST_NOTES
+    assert "3 more notes are in the JSON form." in found.general
+    assert found.marks[2] == "¹ ²"
+    assert found.marks[-1].split() == ["¹", "²", "³", "⁴", "…"]
+    assert len(found.marks[-1].split()) == MOST_MARKS + 1

@@ -85,7 +85,7 @@ def resnet50(epochs: int = 1) -> Comparison:
         rows,
         "AMD EPYC 7B13 64-Core Processor",
         0.8,
-        ("2 devices have no amp-fp16 and left out: Tesla P100, GTX 1080 Ti.",),
+        ("2 devices lack amp-fp16 and are left out: Tesla P100, GTX 1080 Ti.",),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from whichgpu.comparison.comparison import Comparison, Row
+from whichgpu.comparison.comparison import THIS_CPU, Comparison, Row
 from whichgpu.units import DAY_S, HOUR_S, MICRO, MILLI, MINUTE_S, duration, three_digits, usd
 
 NOTHING = "–"
@@ -109,14 +109,16 @@ def headline(comparison: Comparison) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def subline(comparison: Comparison) -> str:
-    """Return what its words mean: '1 epoch = 5,005 steps = 1,281,167 samples; 1 sample = 1 image of 224x224'."""
+def sublines(comparison: Comparison) -> list[str]:
+    """Return what its words mean: '1 epoch = 5,005 steps = ...; 1 sample = 1 image of 224x224', 'this CPU = ...'."""
     job = comparison.job
-    sample = "" if job.sample == "sample" else f"1 sample = 1 {job.sample}"
-    if job.samples_per_epoch is None or job.steps_per_epoch is None:
-        return sample
-    epoch = f"1 epoch = {job.steps_per_epoch:,} steps = {job.samples_per_epoch:,} samples"
-    return f"{epoch}; {sample}" if sample else epoch
+    words = []
+    if job.samples_per_epoch is not None and job.steps_per_epoch is not None:
+        words.append(f"1 epoch = {job.steps_per_epoch:,} steps = {job.samples_per_epoch:,} samples")
+    if job.sample != "sample":
+        words.append(f"1 sample = 1 {job.sample}")
+    this_cpu = next((row.device for row in comparison.rows if row.label == THIS_CPU), None)
+    return ["; ".join(words)] * bool(words) + ([] if this_cpu is None else [f"{THIS_CPU} = {this_cpu}"])
 
 
 def kinds(comparison: Comparison) -> list[tuple[str, list[Row]]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
-from whichgpu.comparison.comparison import Comparison, JobSummary, Row
+from whichgpu.comparison.comparison import THIS_CPU, Comparison, JobSummary, Row
 from whichgpu.comparison.measured import measured_row, prediction_note
 from whichgpu.comparison.money import offer_notes, row_offer, usd_for
 from whichgpu.devices import DEFAULT_DEVICES, find_device, this_cpu
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from whichgpu.measure import Measurement
 
 ALL = "all"
-THIS_CPU = "this CPU"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ def compare(
     reference, *estimates = estimate_all(job, (here, *chosen), precision=precision, allow_fallback=True)
 
     today = date.today()
-    rows = [measured_row(m, job, here, THIS_CPU, today) for m in measurements]
+    rows = [measured_row(m, job, here, today) for m in measurements]
     measured_cpu = next((r for r in rows if not r.accelerator), None)
     if measured_cpu is None:
         rows.append(_predicted_row(reference, here, today, THIS_CPU))
@@ -130,9 +129,6 @@ def _predicted_row(estimate: Estimate, device: Device, today: date, label: str) 
     fits = None
     if estimate.peak_bytes is not None and device.memory_bytes is not None:
         fits = estimate.peak_bytes <= device.memory_bytes
-    notes = list(estimate.notes)
-    if label == THIS_CPU:
-        notes.insert(0, f"This CPU is {device.name}.")
     return Row(
         device=device.name,
         label=label,
@@ -152,7 +148,7 @@ def _predicted_row(estimate: Estimate, device: Device, today: date, label: str) 
         usd_per_job=None,
         offer=offer,
         fits=fits,
-        notes=(*notes, *offer_notes(offer)),
+        notes=(*estimate.notes, *offer_notes(offer)),
     )
 
 
@@ -186,5 +182,7 @@ def _summary(job: Job, estimate: Estimate, precision: str, epochs: int) -> JobSu
 def _left_out_note(labels: Sequence[str], precision: str) -> tuple[str, ...]:
     if not labels:
         return ()
-    count = "1 device has" if len(labels) == 1 else f"{len(labels)} devices have"
-    return (f"{count} no {precision} and left out: {', '.join(labels)}. --allow-fallback shows what they would run.",)
+    lack = (
+        f"1 device lacks {precision} and is" if len(labels) == 1 else f"{len(labels)} devices lack {precision} and are"
+    )
+    return (f"{lack} left out: {', '.join(labels)}. --allow-fallback shows what they would run.",)

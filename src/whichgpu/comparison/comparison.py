@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 SCHEMA = "whichgpu.comparison/1"
+# What tables call the processor of this machine.
+THIS_CPU = "this CPU"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ Notes of several rows that differ only in measures ("12 GiB", "9.6 %") are told 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from whichgpu.comparison.comparison import Comparison, Row
+from whichgpu.comparison.comparison import Comparison
 
 # More than these nobody reads in a table; the JSON has all.
 MOST_NOTES = 12
@@ -41,35 +41,41 @@ class Footnotes:
 def footnotes(comparison: Comparison) -> Footnotes:
     """Return the notes of a comparison as they stand below its table."""
     wordings: dict[str, list[str]] = {}
-    for row in comparison.rows:
+    holders: dict[str, set[int]] = {}
+    for index, row in enumerate(comparison.rows):
         for note in row.notes:
             wordings.setdefault(_key(note), []).append(note)
-    everywhere = _held_by_all_predicted(comparison.rows)
-    general = [key for key in wordings if key in everywhere]
-    some = [key for key in wordings if key not in everywhere]
-    numbers = {key: number for number, key in enumerate(some[:MOST_NOTES], 1)}
-    hidden = len(some[MOST_NOTES:]) + len(general[MOST_NOTES:])
+            holders.setdefault(_key(note), set()).add(index)
+    # Notes of the very same rows share a number; those of all predicted rows, if there are several, need none.
+    groups: dict[frozenset[int], list[str]] = {}
+    for key, rows in holders.items():
+        groups.setdefault(frozenset(rows), []).append(_merged(wordings[key]))
+    predicted = {index for index, row in enumerate(comparison.rows) if row.kind == "predicted"}
+    everywhere = [rows for rows in groups if len(rows) > 1 and rows >= predicted]
+    general = [note for rows in everywhere for note in groups.pop(rows)]
+    numbered = list(groups)[:MOST_NOTES]
+    hidden = len(groups) - len(numbered)
     return Footnotes(
-        texts=tuple(_merged(wordings[key]) for key in numbers),
-        general=(
-            *(_merged(wordings[key]) for key in general[:MOST_NOTES]),
-            *([f"{hidden} more notes are in the JSON form."] if hidden else []),
-            *comparison.notes,
-        ),
-        marks=tuple(_marks(dict.fromkeys(map(_key, row.notes)), numbers, everywhere) for row in comparison.rows),
+        texts=tuple(" ".join(_first(groups[rows])) for rows in numbered),
+        general=(*_first(general), *([_more(hidden)] if hidden else []), *comparison.notes),
+        marks=tuple(_marks(index, list(groups)) for index in range(len(comparison.rows))),
     )
 
 
-def _held_by_all_predicted(rows: Sequence[Row]) -> set[str]:
-    predicted = [{_key(note) for note in row.notes} for row in rows if row.kind == "predicted"]
-    return set.intersection(*predicted) if len(predicted) > 1 else set()
-
-
-def _marks(keys: Iterable[str], numbers: dict[str, int], everywhere: set[str]) -> str:
+def _marks(row: int, groups: Sequence[frozenset[int]]) -> str:
     """Return the raised numbers of a row's notes; "…" stands for those there is no room for."""
-    own = [key for key in keys if key not in everywhere]
-    known = [_raised(numbers[key]) for key in own if key in numbers][:MOST_MARKS]
-    return " ".join([*known, *["…"] * (len(known) < len(own))])
+    own = [number for number, rows in enumerate(groups, 1) if row in rows]
+    shown = [number for number in own if number <= MOST_NOTES][:MOST_MARKS]
+    return " ".join([*map(_raised, shown), *["…"] * (len(shown) < len(own))])
+
+
+def _first(notes: Sequence[str]) -> list[str]:
+    """Return as many of `notes` as are read, and how many more there are."""
+    return [*notes[:MOST_NOTES], *([_more(len(notes) - MOST_NOTES)] if len(notes) > MOST_NOTES else [])]
+
+
+def _more(count: int) -> str:
+    return f"{count} more notes are in the JSON form."
 
 
 def _raised(number: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import TYPE_CHECKING
 
-from whichgpu.comparison.comparison import Row
+from whichgpu.comparison.comparison import THIS_CPU, Row
 from whichgpu.comparison.money import offer_notes, row_offer
 from whichgpu.devices import find_device
 from whichgpu.devices.device import Device
@@ -18,14 +18,13 @@ if TYPE_CHECKING:
     from whichgpu.measure import Measurement
 
 
-def measured_row(measurement: Measurement, job: Job, here: Device, label: str, today: date) -> Row:
+def measured_row(measurement: Measurement, job: Job, here: Device, today: date) -> Row:
     """Return the row of a measurement of `job`; its speed-up and prices are left to `compare`.
 
     Args:
         measurement: What was measured.
         job: What it was measured of.
         here: This machine's CPU.
-        label: What the CPU is called in tables.
         today: The day prices are aged to.
 
     Raises:
@@ -40,10 +39,9 @@ def measured_row(measurement: Measurement, job: Job, here: Device, label: str, t
     is_here = device is here
     offer = None if device is None else row_offer(device, today)
     epoch_s = None if job.samples_per_epoch is None else job.samples_per_epoch / measurement.samples_per_s
-    name = (f"This CPU is {here.name}.",) if is_here and measurement.label != label else ()
     return Row(
         device=measurement.device,
-        label=label if is_here else measurement.label,
+        label=THIS_CPU if is_here else measurement.label,
         accelerator=not is_here and (device is None or not device.is_cpu),
         kind="measured",
         precision=measurement.precision,
@@ -60,7 +58,7 @@ def measured_row(measurement: Measurement, job: Job, here: Device, label: str, t
         usd_per_job=None,
         offer=offer,
         fits=True if measurement.measured_batch == measurement.batch else None,
-        notes=(*name, f"Range: {measurement.spread}.", *measurement.notes, *offer_notes(offer)),
+        notes=(f"Range: {measurement.spread}.", *measurement.notes, *offer_notes(offer)),
     )
 
 

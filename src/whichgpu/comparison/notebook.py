@@ -11,7 +11,7 @@ from whichgpu.comparison.cells import (
     interval_line,
     kinds,
     price_line,
-    subline,
+    sublines,
 )
 from whichgpu.comparison.comparison import Comparison, Row
 from whichgpu.comparison.footnotes import footnotes
@@ -37,7 +37,8 @@ def comparison_to_html(comparison: Comparison) -> str:
         + "".join(line(row) for row in rows)
         for kind, rows in kinds(comparison)
     )
-    title = f"<p><b>{escape(headline(comparison))}</b><br>{escape(subline(comparison))}</p>"
+    meaning = "".join(f"<br>{escape(line)}" for line in sublines(comparison))
+    title = f"<p><b>{escape(headline(comparison))}</b>{meaning}</p>"
     words = "".join(f"<p>{escape(sentence)}</p>" for sentence in answer(comparison))
     below = [interval_line(comparison), price_line(comparison), *notes.general]
     listed = "".join(f"<li>{escape(note)}</li>" for note in notes.texts)

@@ -11,7 +11,7 @@ from whichgpu.comparison.cells import (
     interval_line,
     kinds,
     price_line,
-    subline,
+    sublines,
 )
 from whichgpu.comparison.comparison import Comparison
 from whichgpu.comparison.footnotes import footnotes
@@ -29,7 +29,7 @@ def _section(comparison: Comparison) -> str:
     marks = dict(zip(map(id, comparison.rows), notes.marks, strict=True))
     headings = [" ".join(c.heading).replace("- ", "-").strip() for c in shown]
     lines = [f"### {_escape(headline(comparison))}", ""]
-    lines += [_escape(subline(comparison)), ""] * bool(subline(comparison))
+    lines += [*(f"{_escape(line)}  " for line in sublines(comparison)), ""]
     lines += [_escape(sentence) + "  " for sentence in answer(comparison)]
     lines += [
         "",

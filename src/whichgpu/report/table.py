@@ -13,7 +13,7 @@ from whichgpu.comparison.cells import (
     interval_line,
     kinds,
     price_line,
-    subline,
+    sublines,
 )
 from whichgpu.comparison.comparison import Comparison, Row
 from whichgpu.comparison.footnotes import footnotes
@@ -45,7 +45,7 @@ def _render_one(comparison: Comparison, page: Page) -> str:
         lines += [Line((next(left), *(c.text(row) for c in shown)), _style(row)) for row in rows]
     headings = (("", "Device"), *(c.heading for c in shown))
     below = [interval_line(comparison), price_line(comparison), *notes.general]
-    title = [Text(headline(comparison), "bold"), *(Text(words, "dim") for words in (subline(comparison),) if words)]
+    title = [Text(headline(comparison), "bold"), *(Text(line, "dim") for line in sublines(comparison))]
     blocks: list[RenderableType] = [
         Text("\n").join(title),
         numbered([("•", sentence) for sentence in answer(comparison)]),
