@@ -1,105 +1,110 @@
-"""Convolutions: forward, and backward as its two products."""
+"""Convolutions of any rank, forward and backward: dense, grouped, depthwise, transposed."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Iterator
+from typing import Literal, cast
 
 from whichgpu.graph import Op, Tensor
+from whichgpu.graph.tensor import contiguous_stride
 from whichgpu.work.kernel import Gemm, Kernel, Work
 from whichgpu.work.registry import counts
+from whichgpu.work.traffic import bytes_of, copy, is_channels_last, is_dense, lies_like, over
 
 Direction = Literal["forward", "dgrad", "wgrad"]
 
-# With fewer input channels a group than this, the inner product is too short for tensor cores.
-_DEPTHWISE_CHANNELS = 4
 
-
-def _transposed(op: Op) -> bool:
-    return bool(op.attributes.get("transposed", False))
-
-
-def _groups(op: Op) -> int:
-    groups = op.attributes.get("groups", 1)
-    assert isinstance(groups, int)
-    return groups
-
-
-def _kernel(
-    op: Op, direction: Direction, small: Tensor, big: Tensor, weight: Tensor, moved: tuple[float, float]
-) -> Kernel:
-    """Return one product of a convolution.
-
-    `small` has the positions a plain convolution writes, `big` those it reads; a transposed one swaps them. The weight
-    is (channels of small, channels of big / groups, *window) for both.
-    """
-    groups = _groups(op)
-    positions = small.shape[0] * math.prod(small.shape[2:])
-    channels = small.shape[1] // groups
-    window = math.prod(weight.shape[2:])
-    inner = weight.shape[1] * window
-    if direction == "forward":
-        gemm = Gemm(groups, positions, channels, inner)
-    elif direction == "dgrad":
-        reached = big.shape[0] * math.prod(big.shape[2:])
-        gemm = Gemm(groups, reached, weight.shape[1], max(1, positions * channels * window // max(reached, 1)))
-    else:
-        gemm = Gemm(groups, channels, inner, positions)
-    depthwise = groups > 1 and min(channels, weight.shape[1]) <= _DEPTHWISE_CHANNELS
-    return Kernel(
-        "depthwise_convolution" if depthwise else "convolution",
-        weight.dtype,
-        2.0 * groups * positions * channels * inner,
-        moved[0],
-        moved[1],
-        gemm,
-        direction,
-        small.is_channels_last or big.is_channels_last,
-    )
-
-
-@counts("aten.convolution", "aten.cudnn_convolution", "aten._convolution")
+@counts("aten.convolution", "aten._convolution")
 def convolution(op: Op) -> Work:
-    """(n, c, *size) * (o, c/groups, *window) -> (n, o, *positions).
+    """(n, c, *in) * (f, c/g, *window) -> (n, f, *out); transposed: (n, c, *in) * (c, f/g, *window) -> (n, f, *out).
 
-    Counts: 2 * n * positions * o * c/groups * window FLOPs, as implicit GEMM of (n * positions, c/groups * window) @
-    (c/groups * window, o/groups) a group; input and weight read and the output written once; a bias is a second
-    kernel that runs over the output.
-    Leaves out: products with padding, which are counted as work; reordering layouts (cost knows the layouts).
-    Source: torch.utils.flop_counter, conv_flop.
+    Counts: 2 n |out| f (c/g) |window| FLOPs (transposed: 2 n |in| c (f/g) |window|), padding counted like pixels;
+        input, weight and output once. A bias is added by a kernel of its own. An operand that lies in another memory
+        format than the convolution runs in is copied first.
+    Leaves out: what Winograd or FFT save; the reordering cuDNN does for tensor cores where channels lie outermost,
+        which depends on the device.
+    Source: ATen/native/Convolution.cpp and cudnn/ConvShared.cpp.
     """
-    image, weight, out = op.tensor("input"), op.tensor("weight"), op.output()
-    moved = (float(image.nbytes + weight.nbytes), float(out.nbytes))
-    if _transposed(op):
-        product = _kernel(op, "dgrad", image, out, weight, moved)
-    else:
-        product = _kernel(op, "forward", out, image, weight, moved)
-    if "bias" not in op.inputs:
-        return Work((product,))
-    bias = op.tensor("bias")
-    added = Kernel("elementwise", out.dtype, float(out.numel), float(out.nbytes + bias.nbytes), float(out.nbytes))
-    return Work((product, added))
+    data, weight, out = op.tensor("input"), op.tensor("weight"), op.output()
+    last = _runs_channels_last(data, weight)
+    kernels = [*_reordered(last, data, weight), _kernel(op, "forward", out, last, (data, weight), out)]
+    if "bias" in op.inputs:
+        kernels.append(over(op, "elementwise", out.numel, read=(out, op.tensor("bias")), written=(out,)))
+    return Work(tuple(kernels))
 
 
 @counts("aten.convolution_backward")
 def convolution_backward(op: Op) -> Work:
-    """Gradients of the input (n, c, *size), the weight (o, c/groups, *window) and the bias (o,).
+    """Gradients of a convolution by its input, weight and bias: those that `output_mask` asks for.
 
-    Counts: for each of input and weight that is asked for, as many FLOPs as forward; both operands read and the
-    gradient written once; the bias gradient as a reduction over the output's gradient.
-    Leaves out: reordering layouts; the workspace of split reductions.
-    Source: torch.utils.flop_counter, conv_backward_flop.
+    Counts: the FLOPs of `convolution` for the input's gradient (dgrad) and again for the weight's (wgrad), each a
+        kernel that reads the output's gradient and the other operand; one addition an element for the bias.
+    Leaves out: as `convolution`.
+    Source: ATen/native/Convolution.cpp, cudnn/ConvShared.cpp.
     """
-    grad, image, weight = op.tensor("grad_output"), op.tensor("input"), op.tensor("weight")
-    small, big = (image, grad) if _transposed(op) else (grad, image)
-    kernels = []
-    grad_input, grad_weight, grad_bias = (*op.outputs, None, None, None)[:3]
-    if grad_input is not None:
-        moved = (float(grad.nbytes + weight.nbytes), float(grad_input.nbytes))
-        kernels.append(_kernel(op, "forward" if _transposed(op) else "dgrad", small, big, weight, moved))
-    if grad_weight is not None:
-        moved = (float(grad.nbytes + image.nbytes), float(grad_weight.nbytes))
-        kernels.append(_kernel(op, "wgrad", small, big, weight, moved))
-    if grad_bias is not None:
-        kernels.append(Kernel("reduction", grad.dtype, float(grad.numel), float(grad.nbytes), float(grad_bias.nbytes)))
+    grad, data, weight = op.tensor("grad_output"), op.tensor("input"), op.tensor("weight")
+    by_data, by_weight, by_bias = cast("tuple[bool, bool, bool]", op.attributes["output_mask"])
+    last = _runs_channels_last(data, weight)
+    kernels = [*_reordered(last, grad)]
+    if by_data:
+        kernels += _reordered(last, weight)
+        kernels.append(_kernel(op, "dgrad", grad, last, (grad, weight), op.output(0)))
+    if by_weight:
+        kernels += _reordered(last, data)
+        kernels.append(_kernel(op, "wgrad", grad, last, (grad, data), op.output(1)))
+    if by_bias:
+        kernels.append(over(op, "reduction", grad.numel, read=(grad,), written=(op.output(2),)))
     return Work(tuple(kernels))
+
+
+def _kernel(op: Op, direction: Direction, out: Tensor, last: bool, read: tuple[Tensor, ...], result: Tensor) -> Kernel:
+    """Return the kernel of one direction.
+
+    As a product, with the transposed convolution being the dgrad of a plain one: outputs x filters x depth forward,
+    outputs x channels x depth for dgrad (of stride s: s^d interleaved products that together are as deep), and
+    filters x depth x outputs for wgrad.
+    """
+    data, weight = op.tensor("input"), op.tensor("weight")
+    groups = cast("int", op.attributes.get("groups", 1))
+    transposed = bool(op.attributes.get("transposed", False))
+    window = math.prod(weight.shape[2:])
+    # Seen from the plain convolution: its filters and, in each group, its channels; its output's pixels.
+    filters, channels = weight.shape[0] // groups, weight.shape[1]
+    pixels = out.shape[0] * math.prod((data if transposed else out).shape[2:])
+    if direction == "wgrad":
+        gemm = Gemm(groups, filters, channels * window, pixels)
+    elif (direction == "dgrad") == transposed:
+        gemm = Gemm(groups, pixels, filters, channels * window)
+    else:
+        gemm = Gemm(groups, pixels, channels, filters * window)
+    is_depthwise = groups > 1 and channels == 1
+    return Kernel(
+        "depthwise_convolution" if is_depthwise else "convolution",
+        weight.dtype,
+        flops=2.0 * gemm.batch * gemm.m * gemm.n * gemm.k,
+        bytes_read=float(bytes_of(read)),
+        bytes_written=float(result.nbytes),
+        gemm=None if is_depthwise else gemm,
+        direction=direction,
+        channels_last=last,
+    )
+
+
+def _runs_channels_last(*operands: Tensor) -> bool:
+    """Return whether cuDNN runs channels-last: one operand lying so is enough (cudnn_conv_suggest_memory_format)."""
+    return any(is_channels_last(t) for t in operands)
+
+
+def _reordered(last: bool, *operands: Tensor) -> Iterator[Kernel]:
+    """Yield the copies of those operands that do not lie as the convolution runs."""
+    for operand in operands:
+        packed = Tensor(operand.shape, operand.dtype, _channels_last_stride(operand.shape) if last else None)
+        if not (lies_like(operand, packed) and is_dense(operand)):
+            yield copy(operand, packed)
+
+
+def _channels_last_stride(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides of (n, c, *sizes) lying as (n, *sizes, c)."""
+    outer, *sizes, inner = contiguous_stride((shape[0], *shape[2:], shape[1]))
+    return (outer, inner, *sizes)

@@ -1,81 +1,140 @@
-"""Copies that put elements elsewhere without changing them."""
+"""Copies: in order or with dimensions changing places, casts, joining, padding, and what lays elements out anew."""
 
 from __future__ import annotations
 
 from whichgpu.graph import Op, Tensor
-from whichgpu.work.kernel import Kernel, KernelKind, Work
+from whichgpu.work.kernel import Kernel, Work
 from whichgpu.work.registry import counts
-from whichgpu.work.traffic import bytes_written, streaming
+from whichgpu.work.traffic import copy, fill, over
+
+# Tensors that one launch joins. Source: ATen/native/cuda/Shape.cu, CAT_ARRAY_BATCH_SIZE.
+_JOINED_BY_ONE_LAUNCH = 128
 
 
-def _kind(source: Tensor, result: Tensor) -> KernelKind:
-    """Return "elementwise" for a copy in order, "copy" for one that reorders."""
-    in_order = source.stride == result.stride or (source.is_contiguous and result.is_contiguous)
-    return "elementwise" if in_order else "copy"
-
-
-@counts("aten.clone", "aten.contiguous", "aten._reshape_copy", "aten.lift_fresh_copy", "aten.detach_copy")
+@counts("aten.clone", "aten._to_copy", "aten.lift_fresh_copy", "aten.view_copy", "aten.expand_copy", "aten._conj_copy")
 def clone(op: Op) -> Work:
-    """(*shape) -> (*shape) in storage of its own.
+    """(...) -> (...) in new memory, in another number format or order where asked for.
 
-    Counts: read and written once; a reordering copy where strides differ.
-    Leaves out: nothing of note.
+    Counts: read and written once; of kind "copy" where dimensions change places in memory. No FLOPs.
     Source: ATen/native/cuda/Copy.cu.
     """
-    return streaming(op, _kind(op.tensor("self"), op.output()))
+    return Work((copy(op.tensor("self"), op.output()),))
 
 
-@counts("aten.copy", "aten.copy_")
-def copy(op: Op) -> Work:
-    """(*shape) <- (*shape), cast where dtypes differ.
+@counts("aten.copy_", "aten.copy")
+def copy_into(op: Op) -> Work:
+    """(...) <- (...), broadcast and converted.
 
-    Counts: the source read, the target written once.
-    Leaves out: nothing of note.
+    Counts: the source read and the target written once.
     Source: ATen/native/cuda/Copy.cu.
     """
-    target, source = op.tensor("self"), op.tensor("src")
-    return streaming(op, _kind(source, target), read=source.nbytes, written=target.nbytes)
+    return Work((copy(op.tensor("src"), op.tensor("self")),))
 
 
-@counts("aten.cat", "aten.stack")
+@counts("aten.cat", "aten.stack", "aten._chunk_cat", "aten.block_diag")
 def cat(op: Op) -> Work:
-    """(..., a, ...), (..., b, ...) -> (..., a + b, ...).
+    """(..., n1, ...), (..., n2, ...) -> (..., n1 + n2, ...).
 
-    Counts: every input read, the result written once; one launch for up to 128 inputs.
-    Leaves out: nothing of note.
-    Source: ATen/native/cuda/Shape.cu (CAT_ARRAY_BATCH_SIZE).
+    Counts: everything read and written once, 128 tensors a launch.
+    Source: ATen/native/cuda/Shape.cu (cat_out_cuda, parallel_cat).
     """
-    return streaming(op, "copy", launches=-(-max(len(op.tensors("tensors")), 1) // 128))
+    parts = sum(1 for t in op.tensors("tensors") if t.numel)
+    return Work((over(op, "copy", 0, launches=max(1, -(-parts // _JOINED_BY_ONE_LAUNCH))),))
 
 
-@counts("aten.constant_pad_nd", "aten.slice_backward", "aten.select_backward", "aten.diagonal_backward",
-        "aten.slice_scatter", "aten.select_scatter")  # fmt: skip
-def padded(op: Op) -> Work:
-    """A tensor laid into a larger one that is filled first.
+@counts("aten.constant_pad_nd")
+def constant_pad(op: Op) -> Work:
+    """(...) -> (..., n + before + after, ...): the value everywhere, then the tensor to its place.
 
-    Counts: the larger one written whole, then the smaller one read and written; two launches.
-    Leaves out: nothing of note.
-    Source: ATen/native/PadNd.cpp; slice_backward in ATen/native/TensorShape.cpp (zeros, then copy_).
+    Source: ATen/native/PadNd.cpp.
     """
-    result = op.output()
-    inner = op.tensors("src") or tuple(op.input_tensors())[:1]
-    placed = float(sum(t.nbytes for t in inner))
-    fill = Kernel("elementwise", result.dtype, 0.0, 0.0, float(result.nbytes))
-    return Work((fill, Kernel("copy", result.dtype, 0.0, placed, placed)))
+    source, out = op.tensor("self"), op.output()
+    return Work((fill(out), _placed(source, out)))
 
 
-@counts("aten.repeat", "aten.tile", "aten.repeat_interleave", "aten.roll", "aten.flip", "aten.rot90", "aten.tril",
-        "aten.triu", "aten.tril_", "aten.triu_", "aten.im2col", "aten.col2im", "aten.unfold_backward",
-        "aten.reflection_pad1d", "aten.reflection_pad2d", "aten.replication_pad1d", "aten.replication_pad2d",
-        "aten.reflection_pad1d_backward", "aten.reflection_pad2d_backward", "aten.replication_pad2d_backward",
-        "aten.pixel_shuffle", "aten.pixel_unshuffle", "aten.channel_shuffle", "aten.split_with_sizes_copy",
-        "aten._chunk_cat", "aten.as_strided_copy")  # fmt: skip
-def rearrange(op: Op) -> Work:
-    """Elements copied to other places, some more than once.
+@counts("aten.slice_backward", "aten.select_backward", "aten.diagonal_backward", "aten.unfold_backward")
+def view_backward(op: Op) -> Work:
+    """Gradient of a tensor from that of a part of it: zeros, then the part to its place.
 
-    Counts: as many bytes read as written, or the inputs where they are more.
-    Leaves out: elements read again from caches.
-    Source: ATen/native/cuda/Repeat.cu, TensorTransformations.cu, ReflectionPad.cu and alike.
+    Source: ATen/native/TensorShape.cpp; ATen/native/cuda/UnfoldBackwardKernel.cu.
     """
-    written = bytes_written(op)
-    return streaming(op, "copy", read=max(written, float(sum(t.nbytes for t in op.input_tensors()))))
+    grad, out = op.tensor("grad_output" if "grad_output" in op.inputs else "grad_in"), op.output()
+    return Work((fill(out), _placed(grad, out)))
+
+
+@counts("aten.slice_scatter", "aten.select_scatter", "aten.diagonal_scatter", "aten.as_strided_scatter")
+def scatter_into_view(op: Op) -> Work:
+    """A copy of a tensor (...) with a part of it replaced.
+
+    Source: ATen/native/TensorShape.cpp.
+    """
+    source, out = op.tensor("self"), op.output()
+    return Work((copy(source, out), _placed(op.tensor("src"), out)))
+
+
+@counts("aten.diag_embed")
+def diag_embed(op: Op) -> Work:
+    """(..., n) -> (..., n, n): zeros, then the diagonal.
+
+    Source: ATen/native/TensorShape.cpp.
+    """
+    return Work((fill(op.output()), _placed(op.tensor("self"), op.output())))
+
+
+@counts("aten.flip", "aten.roll", "aten.rot90", "aten.repeat", "aten.repeat_interleave")
+def rearranged(op: Op) -> Work:
+    """(...) -> (...) with elements in other places, or several times.
+
+    Counts: the source read and the result written once; `roll` makes a kernel a dimension.
+    Leaves out: of `repeat_interleave` with counts in a tensor their running total, a small kernel.
+    Source: ATen/native/cuda/TensorTransformations.cu, Repeat.cu; ATen/native/TensorShape.cpp.
+    """
+    dims = op.attributes.get("dims", ())
+    passes = len(dims) if op.base_name == "aten.roll" and isinstance(dims, tuple) and dims else 1
+    waits = op.base_name == "aten.repeat_interleave" and "output_size" not in op.attributes and "repeats" in op.inputs
+    return Work((over(op, "copy", 0),) * passes, synchronizes=waits)
+
+
+@counts("aten.pixel_shuffle", "aten.pixel_unshuffle", "aten.channel_shuffle")
+def shuffled(op: Op) -> Work:
+    """(n, c r r, h, w) <-> (n, c, h r, w r), or channels shuffled: one permuting copy.
+
+    Source: ATen/native/PixelShuffle.cpp, ChanelShuffle.cpp.
+    """
+    return Work((over(op, "copy", 0),))
+
+
+@counts(*(f"aten.{way}_pad{dims}d" for way in ("reflection", "replication") for dims in (1, 2, 3)))
+def border_pad(op: Op) -> Work:
+    """(n, c, *in) -> (n, c, *out) with a border taken from the inside: one kernel.
+
+    Source: ATen/native/cuda/ReflectionPad.cu, ReplicationPadding.cu.
+    """
+    return Work((over(op, "copy", 0),))
+
+
+@counts(*(f"aten.{way}_pad{dims}d_backward" for way in ("reflection", "replication") for dims in (1, 2, 3)))
+def border_pad_backward(op: Op) -> Work:
+    """Gradient (n, c, *in) of a border pad: zeros, then every element added to its place.
+
+    Source: ATen/native/cuda/ReflectionPad.cu, ReplicationPadding.cu.
+    """
+    grad, out = op.tensor("grad_output"), op.output()
+    return Work((fill(out), over(op, "copy", grad.numel, read=(grad, out), written=(out,))))
+
+
+@counts("aten._pack_padded_sequence")
+def pack_padded_sequence(op: Op) -> Work:
+    """Sequences (t, b, *) padded to one length -> all steps end to end (sum, *): a copy for each run of equal lengths.
+
+    Counts: the packed elements read and written once, joined by one launch.
+    Leaves out: the host's work on the lengths, which lie on the host.
+    Source: ATen/native/PackedSequence.cpp.
+    """
+    packed = op.output(0)
+    return Work((over(op, "copy", 0, read=(packed,), written=(packed,)),))
+
+
+def _placed(source: Tensor, target: Tensor) -> Kernel:
+    """Return the kernel that copies `source` into a part of `target`, which is written nowhere else."""
+    return copy(source, Tensor(source.shape, target.dtype))

@@ -1,112 +1,147 @@
-"""Ops that compute each element by itself, from a table of FLOPs an element."""
+"""Operators that compute every element alone: arithmetic, comparisons, activations and their gradients, dropout.
+
+Each is one kernel that reads every input and writes every result once.
+"""
 
 from __future__ import annotations
 
-from whichgpu.graph import Op
+from whichgpu.graph import Op, Tensor
 from whichgpu.work.kernel import Work
 from whichgpu.work.registry import counts
-from whichgpu.work.traffic import bytes_read, bytes_written, largest, streaming
+from whichgpu.work.traffic import RANDOM, SPECIAL, fill, lies_like, over, written_tensors
 
-# FLOPs an element, a transcendental function counted as the few instructions it compiles to. They hardly matter: below
-# some 10 FLOPs an element memory bandwidth decides on every device.
-_FLOPS_PER_ELEMENT: dict[float, str] = {
-    0.0: "abs alias_copy bitwise_and bitwise_not bitwise_or bitwise_xor ceil eq floor ge gt isfinite isinf isnan isneginf "
-    "isposinf le logical_and logical_not logical_or logical_xor lt ne neg positive round sgn sign signbit trunc "
-    "masked_fill where bitwise_left_shift bitwise_right_shift",
-    1.0: "add sub rsub mul relu relu6 threshold threshold_backward maximum minimum fmax fmin clamp clamp_min clamp_max "
-    "hardtanh hardtanh_backward hardshrink softshrink square native_dropout_backward dropout prelu _prelu_kernel "
-    "leaky_relu leaky_relu_backward lerp floor_divide frac",
-    2.0: "addcmul native_dropout bernoulli hardswish hardswish_backward hardsigmoid hardsigmoid_backward "
-    "mse_loss_backward smooth_l1_loss_backward huber_loss_backward tanh_backward sigmoid_backward",
-    4.0: "div addcdiv reciprocal sqrt rsqrt exp exp2 expm1 log log2 log10 log1p remainder fmod elu elu_backward "
-    "logit_backward _prelu_kernel_backward",
-    8.0: "sigmoid tanh sin cos tan asin acos atan sinh cosh asinh acosh atanh pow silu silu_backward softplus "
-    "softplus_backward log_sigmoid_forward log_sigmoid_backward logaddexp logaddexp2 atan2 hypot xlogy sinc celu logit "
-    "binary_cross_entropy_backward glu glu_backward",
-    12.0: "gelu gelu_backward erf erfc erfinv mish mish_backward lgamma digamma polar",
+_S = SPECIAL
+
+# FLOPs an element. Comparisons, choices, and integer and logical operations count like additions: they take the same
+# pipes. A special function (exponential, logarithm, sine, root, division) counts 8, after its throughput, and functions
+# made of several as many. Formulas are those of torch's kernels (ATen/native/cuda/Unary*.cu, Activation*.cu and so on).
+# First those that exist in place, too: "add" and "add_".
+FLOPS: dict[str, int] = {
+    **dict.fromkeys(("abs", "neg", "sign", "sgn", "ceil", "floor", "round", "trunc", "frac", "relu", "mul"), 1),
+    **dict.fromkeys(("add", "sub", "clamp_min", "clamp_max", "deg2rad", "rad2deg", "nan_to_num", "copysign"), 1),
+    **dict.fromkeys(("heaviside", "conj_physical", "tril", "triu", "masked_fill"), 1),
+    **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge"), 1),
+    **dict.fromkeys(("logical_and", "logical_or", "logical_xor", "logical_not"), 1),
+    **dict.fromkeys(("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not"), 1),
+    **dict.fromkeys(("bitwise_left_shift", "bitwise_right_shift"), 1),
+    **dict.fromkeys(("clamp", "hardtanh", "threshold", "nextafter", "_add_relu"), 2),
+    **dict.fromkeys(("addcmul", "lerp", "leaky_relu", "hardsigmoid", "xlogy"), 3),
+    "hardswish": 4,
+    **dict.fromkeys(("div", "reciprocal", "sqrt", "rsqrt", "exp", "exp2", "log", "log2", "log10", "sin", "cos"), _S),
+    **dict.fromkeys(("floor_divide", "fmod", "remainder", "ldexp"), 1 + _S),
+    "addcdiv": 2 + _S,
+    "tanh": _S,
+    **dict.fromkeys(("expm1", "log1p", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh"), 2 * _S),
+    **dict.fromkeys(("atanh", "atan2", "erf", "erfc", "erfinv", "pow", "hypot", "sinc", "logit"), 2 * _S),
+    **dict.fromkeys(("lgamma", "digamma", "mvlgamma", "polygamma", "i0"), 4 * _S),
+    **dict.fromkeys(("igamma", "igammac"), 8 * _S),
+    # sigmoid is 1 / (1 + exp(-x)); silu x sigmoid(x); gelu x (1 + erf(x / sqrt 2)) / 2; mish x tanh(log(1 + exp(x)))
+    "sigmoid": 2 + 2 * _S,
+    "silu": 3 + 2 * _S,
+    "gelu": 4 + 2 * _S,
+    "mish": 2 + 3 * _S,
+    **dict.fromkeys(("elu", "celu"), 4 + _S),
+    "rrelu_with_noise": 2 + RANDOM,
+}
+# Those that do not.
+FLOPS_OF_NEW: dict[str, int] = {
+    **dict.fromkeys(("maximum", "minimum", "fmax", "fmin", "signbit", "rsub", "where"), 1),
+    **dict.fromkeys(("isnan", "isinf", "isposinf", "isneginf", "__lshift__", "__rshift__"), 1),
+    **dict.fromkeys(("complex", "angle", "threshold_backward", "hardtanh_backward", "native_dropout_backward"), 2),
+    **dict.fromkeys(("_masked_scale", "rrelu_with_noise_backward"), 2),
+    **dict.fromkeys(("leaky_relu_backward", "hardswish_backward", "hardsigmoid_backward", "_prelu_kernel"), 3),
+    **dict.fromkeys(("hardshrink", "softshrink", "hardshrink_backward", "softshrink_backward"), 3),
+    **dict.fromkeys(("tanh_backward", "sigmoid_backward"), 3),
+    "_prelu_kernel_backward": 4,
+    "frexp": 1 + _S,
+    **dict.fromkeys(("logaddexp", "logaddexp2", "polar"), 3 + 2 * _S),
+    **dict.fromkeys(("softplus", "softplus_backward", "log_sigmoid_forward"), 3 + 2 * _S),
+    "log_sigmoid_backward": 6 + 2 * _S,
+    "logit_backward": 3 + _S,
+    "elu_backward": 4 + _S,
+    "glu": 3 + 2 * _S,
+    "glu_backward": 7 + 2 * _S,
+    "silu_backward": 6 + 2 * _S,
+    "gelu_backward": 8 + 3 * _S,
+    "mish_backward": 8 + 4 * _S,
+}
+# Filling with random numbers: bits by Philox, then a scale, a comparison or a transformation (Box and Muller, -log u).
+_DRAW_FLOPS: dict[str, int] = {
+    **dict.fromkeys(("uniform_", "rand", "rand_like", "random_", "randint", "randint_like", "bernoulli_"), 2 + RANDOM),
+    **dict.fromkeys(("geometric_", "exponential_", "cauchy_"), 2 + RANDOM + _S),
+    **dict.fromkeys(("normal_", "randn", "randn_like", "log_normal_"), 2 + RANDOM + 2 * _S),
+}
+# Random numbers whose distribution is read: rejection takes some tries.
+_DRAW_FROM_FLOPS: dict[str, int] = {
+    "bernoulli": 2 + RANDOM,
+    "normal": 4 + RANDOM + 2 * _S,
+    **dict.fromkeys(("poisson", "binomial", "_standard_gamma", "_sample_dirichlet"), 8 * RANDOM),
+}
+_TABLE: dict[str, int] = {
+    **{f"aten.{name}": flops for name, flops in (FLOPS | FLOPS_OF_NEW | _DRAW_FROM_FLOPS).items()},
+    **{f"aten.{name}_": flops for name, flops in FLOPS.items()},
 }
 
 
-def _names() -> dict[str, float]:
-    flops = {name: cost for cost, names in _FLOPS_PER_ELEMENT.items() for name in names.split()}
-    return {f"aten.{name}{suffix}": cost for name, cost in flops.items() for suffix in ("", "_")}
-
-
-_FLOPS = _names()
-
-
-@counts(*_FLOPS)
+@counts(*_TABLE)
 def elementwise(op: Op) -> Work:
-    """Each result element from the elements at its place, broadcast where shapes differ.
+    """(...), broadcast, -> (...).
 
-    Counts: the FLOPs an element of its table row; every input read and every result written once.
-    Leaves out: reading a broadcast input more than once.
-    Source: ATen/native/cuda/Loops.cuh (one launch, vectorized).
+    Counts: FLOPs by the table above times the elements of the result; inputs read and results written once, a broadcast
+        input once for each of its own elements. Where an input does not lie in the order of the result the kernel is of
+        kind "copy": it walks through memory in jumps.
+    Leaves out: conversions between number formats, which are no arithmetic.
+    Source: ATen/native/cuda/Loops.cuh.
     """
-    return streaming(op, "elementwise", _FLOPS[op.base_name] * largest(op).numel)
+    result = written_tensors(op)[0]
+    flops = _TABLE[op.base_name] * result.numel
+    jumps = any(not lies_like(t, result) for t in op.input_tensors())
+    return Work((over(op, "copy" if jumps else "elementwise", flops),))
 
 
-@counts("aten._to_copy", "aten.to", "aten.type_as", "aten._autocast_to_reduced_precision")
-def cast(op: Op) -> Work:
-    """(*shape) -> (*shape) in another dtype or memory format.
+@counts(*(f"aten.{name}" for name in _DRAW_FLOPS))
+def draw(op: Op) -> Work:
+    """Return (...) random numbers, in new memory or in place.
 
-    Counts: input read and result written once; a change of memory format is a permuting copy.
-    Leaves out: nothing of note.
-    Source: ATen/native/cuda/Copy.cu.
-    """
-    source, result = op.tensor("self"), op.output()
-    same_order = source.stride == result.stride or (source.is_contiguous and result.is_contiguous)
-    return streaming(op, "elementwise" if same_order else "copy")
-
-
-@counts(
-    "aten.fill", "aten.fill_", "aten.zero_", "aten.zero", "aten.zeros", "aten.ones", "aten.full", "aten.zeros_like",
-    "aten.ones_like", "aten.full_like", "aten.new_zeros", "aten.new_ones", "aten.new_full", "aten.scalar_tensor",
-    "aten.arange", "aten.linspace", "aten.eye", "aten.tril_indices", "aten.triu_indices", "aten.one_hot",
-)  # fmt: skip
-def fill(op: Op) -> Work:
-    """() -> (*shape), every element written.
-
-    Counts: the result written once, nothing read.
-    Leaves out: nothing of note.
-    Source: ATen/native/cuda/FillKernel.cu.
-    """
-    return streaming(op, "elementwise", read=0.0)
-
-
-@counts(
-    "aten.rand", "aten.randn", "aten.rand_like", "aten.randn_like", "aten.randint", "aten.randint_like", "aten.normal",
-    "aten.normal_", "aten.uniform_", "aten.uniform", "aten.random_", "aten.bernoulli_.float", "aten.exponential_",
-    "aten.randperm",
-)  # fmt: skip
-def random(op: Op) -> Work:
-    """() -> (*shape) of random numbers.
-
-    Counts: about 20 FLOPs an element (Philox and a transformation); the result written once.
-    Leaves out: the sort of randperm.
+    Counts: FLOPs by the table above; the result written once, nothing read.
+    Leaves out: that some distributions take more than one draw.
     Source: ATen/native/cuda/DistributionTemplates.h.
     """
-    return streaming(op, "elementwise", 20.0 * largest(op).numel, read=0.0)
+    flops = _DRAW_FLOPS[op.base_name.removeprefix("aten.")] * sum(t.numel for t in written_tensors(op))
+    return Work((over(op, "elementwise", flops, read=op.tensors("p")),))
 
 
-@counts("aten.mse_loss", "aten.l1_loss", "aten.smooth_l1_loss", "aten.huber_loss", "aten.binary_cross_entropy",
-        "aten.binary_cross_entropy_with_logits")  # fmt: skip
-def pointwise_loss(op: Op) -> Work:
-    """(*shape), (*shape) -> () or (*shape).
+@counts("aten.native_dropout", "aten._fused_dropout")
+def dropout(op: Op) -> Work:
+    """(...) -> (...) and a mask of a byte an element, in one kernel.
 
-    Counts: 3 FLOPs an element; both read once, the differences written and read again where they are then reduced, in
-    two launches.
-    Leaves out: the second stage of a long reduction.
-    Source: ATen/native/Loss.cpp (an elementwise kernel, then mean or sum).
+    Counts: a random number, a comparison and two products, 28 FLOPs an element; nothing is drawn at p = 1.
+    Source: ATen/native/cuda/Dropout.cu.
     """
-    wide = largest(op)
-    reduced = op.output().numel < wide.numel
-    between = float(wide.nbytes) if reduced else 0.0
-    return streaming(
-        op,
-        "elementwise",
-        3.0 * wide.numel,
-        read=bytes_read(op) + between,
-        written=bytes_written(op) + between,
-        launches=2 if reduced else 1,
-    )
+    if op.attributes.get("p") == 1:
+        return Work(tuple(fill(t) for t in op.output_tensors()))
+    return Work((over(op, "elementwise", (3 + RANDOM) * op.output().numel),))
+
+
+@counts("aten.isin")
+def isin(op: Op) -> Work:
+    """Elements (n,) and tests (t,) -> (n,): every element compared with every test.
+
+    Counts: 2 n t FLOPs, for few tests; the tests are read from a cache.
+    Source: ATen/native/cuda/TensorCompare.cu (isin_default_kernel_gpu).
+    """
+    tests = sum(t.numel for t in op.tensors("test_elements")) or 1
+    return Work((over(op, "elementwise", 2 * op.output().numel * tests),))
+
+
+@counts("aten._weight_norm_interface", "aten._weight_norm_interface_backward")
+def weight_norm(op: Op) -> Work:
+    """Directions v and lengths g -> g v / |v| and |v|, or their gradients, one block a row.
+
+    Counts: two passes over v (and its gradient), 4 FLOPs an element forward, 8 backward.
+    Source: ATen/native/cuda/WeightNorm.cu.
+    """
+    rows: list[Tensor] = sorted(op.input_tensors(), key=lambda t: -t.numel)
+    is_backward = op.base_name.endswith("backward")
+    again = rows[: 2 if is_backward else 1]
+    return Work((over(op, "normalization", (8 if is_backward else 4) * rows[0].numel, read=(*rows, *again)),))

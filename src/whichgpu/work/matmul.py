@@ -1,96 +1,138 @@
-"""Matrix products."""
+"""Matrix products: (m, k) @ (k, n), batched, with vectors, with something added."""
 
 from __future__ import annotations
 
 from whichgpu.graph import Op, Tensor
 from whichgpu.work.kernel import Gemm, Kernel, Work
 from whichgpu.work.registry import counts
-from whichgpu.work.traffic import bytes_read, bytes_written
+from whichgpu.work.traffic import bytes_of, copy, over, read_tensors
 
 
-def _product(op: Op, left: Tensor, gemm: Gemm) -> Work:
-    flops = 2.0 * gemm.batch * gemm.m * gemm.n * gemm.k
-    return Work((Kernel("matmul", left.dtype, flops, bytes_read(op), bytes_written(op), gemm),))
-
-
-@counts("aten.mm")
+@counts("aten.mm", "aten.bmm", "aten._int_mm", "aten._scaled_mm")
 def mm(op: Op) -> Work:
-    """(m, k) @ (k, n) -> (m, n).
+    """(m, k) @ (k, n) -> (m, n), or a batch of them: (b, m, k) @ (b, k, n) -> (b, m, n).
 
-    Counts: 2mnk FLOPs; both operands read and the result written once.
-    Leaves out: reading operands again where they do not fit the caches (cost knows the caches).
-    Source: torch.utils.flop_counter, mm_flop.
-    """
-    left, right = op.tensor("self"), op.tensor("mat2")
-    return _product(op, left, Gemm(1, left.shape[0], right.shape[1], left.shape[1]))
-
-
-@counts("aten.addmm")
-def addmm(op: Op) -> Work:
-    """(n,) or (m, n) + (m, k) @ (k, n) -> (m, n).
-
-    Counts: 2mnk FLOPs; operands and bias read and the result written once.
-    Leaves out: the addition, which the kernel's epilogue does (1/2k of the product).
-    Source: torch.utils.flop_counter, addmm_flop.
-    """
-    left, right = op.tensor("mat1"), op.tensor("mat2")
-    return _product(op, left, Gemm(1, left.shape[0], right.shape[1], left.shape[1]))
-
-
-@counts("aten._addmm_activation")
-def addmm_activation(op: Op) -> Work:
-    """(n,) + (m, k) @ (k, n) -> (m, n), then ReLU or GELU in the epilogue.
-
-    Counts: as addmm.
-    Leaves out: the activation's FLOPs.
+    Counts: 2 b m n k FLOPs; both factors (with scales and a bias, where there are any) read and the product written
+        once. A factor whose rows and columns both have gaps is copied first.
+    Leaves out: what a kernel reads again because a tile is needed by several multiprocessors.
     Source: ATen/native/cuda/Blas.cpp.
     """
-    return addmm(op)
-
-
-@counts("aten.bmm")
-def bmm(op: Op) -> Work:
-    """(b, m, k) @ (b, k, n) -> (b, m, n).
-
-    Counts: 2bmnk FLOPs; operands read and the result written once.
-    Leaves out: as mm.
-    Source: torch.utils.flop_counter, bmm_flop.
-    """
     left, right = op.tensor("self"), op.tensor("mat2")
-    return _product(op, left, Gemm(left.shape[0], left.shape[1], right.shape[2], left.shape[2]))
+    return Work((*_packed(left, right), _product(left, right, read_tensors(op), op.output())))
 
 
-@counts("aten.baddbmm", "aten.baddbmm_")
-def baddbmm(op: Op) -> Work:
-    """(b, m, n) + (b, m, k) @ (b, k, n) -> (b, m, n).
+@counts("aten.addmm", "aten.addmm_", "aten._addmm_activation", "aten.baddbmm", "aten.baddbmm_")
+def addmm(op: Op) -> Work:
+    """Return beta (m, n) + alpha (m, k) @ (k, n) -> (m, n), or a batch of them; often a linear layer with its bias.
 
-    Counts: 2bmnk FLOPs; operands and addend read, the result written once.
-    Leaves out: the addition.
-    Source: torch.utils.flop_counter, baddbmm_flop.
+    Counts: 2 b m n k FLOPs. A bias (n,) is added by the kernel of the product itself. Anything else is first copied to
+        where the result will lie, and read from there.
+    Leaves out: the addition, 1/(2k) of the FLOPs.
+    Source: ATen/native/cuda/Blas.cpp (addmm_out_cuda_impl takes cuBLASLt with a bias epilogue for a vector).
     """
-    left, right = op.tensor("batch1"), op.tensor("batch2")
-    return _product(op, left, Gemm(left.shape[0], left.shape[1], right.shape[2], left.shape[2]))
+    batched = op.base_name.startswith("aten.baddbmm")
+    left, right = op.tensor("batch1" if batched else "mat1"), op.tensor("batch2" if batched else "mat2")
+    added, result = op.tensor("self"), op.output()
+    packed = _packed(left, right)
+    if not op.attributes.get("beta", 1):
+        return Work((*packed, _product(left, right, (left, right), result)))
+    is_bias = not batched and added.shape == right.shape[-1:] and left.shape[0] > 1
+    if is_bias or op.base_name.endswith("_"):
+        return Work((*packed, _product(left, right, (left, right, added), result)))
+    return Work((*packed, copy(added, result), _product(left, right, (left, right, result), result)))
 
 
-@counts("aten.mv", "aten.addmv")
+@counts("aten.addbmm", "aten.addbmm_")
+def addbmm(op: Op) -> Work:
+    """Return beta (m, n) + alpha sum over b of (b, m, k) @ (b, k, n) -> (m, n): one product after the other.
+
+    Counts: 2 b m n k FLOPs in b launches, each of which reads and writes the sum.
+    Source: ATen/native/LinearAlgebra.cpp, addbmm_impl_.
+    """
+    total = op.output()
+    left, right = (Tensor(op.tensor(n).shape[1:], op.tensor(n).dtype) for n in ("batch1", "batch2"))
+    each = _product(left, right, (left, right, total), total)
+    begin = () if op.base_name.endswith("_") else (copy(op.tensor("self"), total),)
+    return Work((*begin, *(each,) * op.tensor("batch1").shape[0]))
+
+
+@counts("aten.mv", "aten.addmv", "aten.addmv_")
 def mv(op: Op) -> Work:
-    """(m, k) @ (k,) -> (m,).
+    """(m, k) @ (k,) -> (m,), with a vector added if there is one.
 
-    Counts: 2mk FLOPs; the matrix read once.
-    Leaves out: nothing of note.
-    Source: its definition.
+    Counts: 2 m k FLOPs; the matrix and the vectors once.
+    Source: ATen/native/Blas.cpp (gemv).
     """
-    matrix = op.tensor("mat" if "mat" in op.inputs else "self")
-    return _product(op, matrix, Gemm(1, matrix.shape[0], 1, matrix.shape[1]))
+    matrix = op.tensor("self" if op.base_name == "aten.mv" else "mat")
+    return Work((over(op, "matmul", 2 * matrix.numel),))
 
 
 @counts("aten.dot", "aten.vdot")
 def dot(op: Op) -> Work:
-    """(k,) . (k,) -> ().
+    """(n,) . (n,) -> scalar.
 
-    Counts: 2k FLOPs; both read once.
-    Leaves out: the second kernel that adds partial sums of long vectors.
-    Source: its definition.
+    Counts: 2 n FLOPs; both vectors once.
+    Source: ATen/native/cuda/Blas.cpp.
     """
-    left = op.tensor("self")
-    return _product(op, left, Gemm(1, 1, 1, left.shape[0]))
+    return Work((over(op, "reduction", 2 * op.tensor("self").numel),))
+
+
+@counts("aten.addr", "aten.addr_")
+def addr(op: Op) -> Work:
+    """Return beta (m, n) + alpha (m,) x (n,) -> (m, n), the outer product of two vectors, elementwise.
+
+    Counts: 3 m n FLOPs.
+    Source: ATen/native/cuda/LinearAlgebra.cu (addr_kernel_cuda).
+    """
+    return Work((over(op, "elementwise", 3 * op.output().numel),))
+
+
+@counts("aten._grouped_mm", "aten._scaled_grouped_mm")
+def grouped_mm(op: Op) -> Work:
+    """Rows (t, k) in e groups @ (e, k, n) -> (t, n): the experts of a mixture, or its gradients.
+
+    Counts: 2 FLOPs a multiply-add: 2 m k n with the grouped dimension taken whole, for its groups share it out;
+        2 e m n k if both are batches.
+    Leaves out: that groups differ in size: the product is described as e equal ones.
+    Source: ATen/native/cuda/GroupMM.cu.
+    """
+    left, right = op.tensor("self"), op.tensor("mat2")
+    m, k, n = left.shape[-2], left.shape[-1], right.shape[-1]
+    if len(left.shape) == len(right.shape) == 3:
+        return Work((_product(left, right, read_tensors(op), op.output()),))
+    groups = op.tensor("offs").numel
+    if len(left.shape) == len(right.shape) == 2:
+        gemm = Gemm(groups, m, n, -(-k // groups))
+    elif len(left.shape) == 2:
+        gemm = Gemm(groups, -(-m // groups), n, k)
+    else:
+        gemm = Gemm(groups, m, -(-n // groups), k)
+    read, written = float(bytes_of(read_tensors(op))), float(op.output().nbytes)
+    return Work((Kernel("matmul", left.dtype, 2.0 * m * n * k, read, written, gemm),))
+
+
+def _product(left: Tensor, right: Tensor, read: tuple[Tensor, ...], result: Tensor) -> Kernel:
+    *batch, m, k = left.shape
+    gemm = Gemm(batch[0] if batch else 1, m, right.shape[-1], k)
+    return Kernel(
+        "matmul",
+        left.dtype,
+        flops=2.0 * gemm.batch * gemm.m * gemm.n * gemm.k,
+        bytes_read=float(bytes_of(read)),
+        bytes_written=float(result.nbytes),
+        gemm=gemm,
+    )
+
+
+def _packed(*factors: Tensor) -> tuple[Kernel, ...]:
+    """Return the copies of those factors that cuBLAS cannot take: it wants rows or columns without gaps."""
+    return tuple(copy(t, Tensor(t.shape, t.dtype)) for t in factors if not _is_taken(t))
+
+
+def _is_taken(factor: Tensor) -> bool:
+    if factor.stride is None:
+        return True
+    (rows, columns), (down, across) = factor.shape[-2:], factor.stride[-2:]
+    by_rows = (across == 1 or columns == 1) and (down >= columns or rows == 1)
+    by_columns = (down == 1 or rows == 1) and (across >= rows or columns == 1)
+    return by_rows or by_columns

@@ -1,100 +1,202 @@
-"""Batch, layer, group and RMS norm, with the number of times their kernels run through the data."""
+"""Normalization over a batch, rows, groups or by their root mean square, forward and backward.
+
+Bytes are those of all passes a kernel or a chain of kernels makes over the data: statistics first, then the result.
+Rows of layer and RMS norm stay in a cache between their two passes, channels of a batch do not.
+"""
 
 from __future__ import annotations
 
-from whichgpu.graph import Op
-from whichgpu.work.kernel import Work
+from typing import cast
+
+from whichgpu.graph import Op, Tensor
+from whichgpu.work.kernel import Kernel, Work
 from whichgpu.work.registry import counts
-from whichgpu.work.traffic import bytes_read, bytes_written, streaming
+from whichgpu.work.traffic import SPECIAL, bytes_of, is_channels_last, over
 
-# Forward: mean, variance, centre, scale, shift. Backward: two sums and the combination.
-_FORWARD_FLOPS = 8.0
-_BACKWARD_FLOPS = 12.0
+# FLOPs an element: mean and variance in one pass (Welford: 2 differences, product and 2 sums); difference, scale,
+# weight and bias; for gradients two sums of products, and two products and differences for the result.
+_STATISTICS = 5
+_APPLY = 4
+_SUMS = 4
+_GRADIENT = 6
 
 
-def _is_training(op: Op) -> bool:
-    return bool(op.attributes.get("training", op.attributes.get("train", True)))
+@counts("aten.native_batch_norm", "aten._native_batch_norm_legit", "aten._batch_norm_with_update")
+def native_batch_norm(op: Op) -> Work:
+    """(n, c, *) -> (n, c, *) by torch's own kernels, with means and deviations (c,).
 
-
-@counts("aten.cudnn_batch_norm", "aten.native_batch_norm", "aten._native_batch_norm_legit", "aten.miopen_batch_norm")
-def batch_norm(op: Op) -> Work:
-    """(n, c, *size) -> (n, c, *size), statistics over all but c.
-
-    Counts: about 8 FLOPs an element; in training the input is read twice (statistics, then scaling) and written once, in
-    two launches.
-    Leaves out: the few kernels over c numbers.
-    Source: ATen/native/cuda/Normalization.cuh (batch_norm_stats, batch_norm_elemt).
+    Counts: in training statistics (one pass), a kernel over channels that updates the running ones, the result (another
+        pass): reads twice, writes once, 9 FLOPs an element. In evaluation one pass.
+    Source: ATen/native/cuda/Normalization.cu.
     """
-    image = op.tensor("input")
-    passes = 2 if _is_training(op) else 1
-    read = bytes_read(op) + (passes - 1) * image.nbytes
-    return streaming(op, "normalization", _FORWARD_FLOPS * image.numel, read=read, launches=passes)
+    data, out = op.tensor("input"), op.output()
+    per_channel = _per_channel(op)
+    if not op.attributes.get("training", op.base_name == "aten._batch_norm_with_update"):
+        return Work((_small(per_channel), _pass(op, _APPLY, (data, *per_channel), (out,))))
+    return Work(
+        (
+            _pass(op, _STATISTICS, (data,), per_channel[:2]),
+            _small(per_channel),
+            _pass(op, _APPLY, (data, *per_channel), (out,)),
+        )
+    )
 
 
-@counts("aten.cudnn_batch_norm_backward", "aten.native_batch_norm_backward", "aten.miopen_batch_norm_backward")
+@counts("aten._native_batch_norm_legit_no_training", "aten._batch_norm_no_update")
+def native_batch_norm_evaluation(op: Op) -> Work:
+    """(n, c, *) -> (n, c, *) with running statistics: one pass, 4 FLOPs an element.
+
+    Source: ATen/native/cuda/Normalization.cu.
+    """
+    per_channel = _per_channel(op)
+    return Work((_small(per_channel), _pass(op, _APPLY, (op.tensor("input"), *per_channel), (op.output(),))))
+
+
+@counts("aten.cudnn_batch_norm")
+def cudnn_batch_norm(op: Op) -> Work:
+    """(n, c, *) -> (n, c, *) by one kernel of cuDNN.
+
+    Counts: two reads and one write in training, 9 FLOPs an element; one read in evaluation.
+    Leaves out: that cuDNN keeps a channel on the chip between its passes where it fits.
+    Source: cuDNN developer guide, cudnnBatchNormalizationForwardTraining; ATen/native/cudnn/BatchNorm.cpp.
+    """
+    data, per_channel = op.tensor("input"), _per_channel(op)
+    if not op.attributes.get("training", False):
+        return Work((_pass(op, _APPLY, (data, *per_channel), (op.output(),)),))
+    return Work((_pass(op, _STATISTICS + _APPLY, (data, data, *per_channel), (op.output(), *per_channel)),))
+
+
+@counts("aten.native_batch_norm_backward", "aten.cudnn_batch_norm_backward", "aten.batch_norm_backward")
 def batch_norm_backward(op: Op) -> Work:
-    """Gradients of the input (n, c, *size), scale and shift (c,).
+    """Gradients of (n, c, *) -> (n, c, *) by input, weight and bias.
 
-    Counts: about 12 FLOPs an element; input and output gradient read twice (sums, then the gradient), the gradient
-    written once; two launches.
-    Leaves out: the few kernels over c numbers.
-    Source: ATen/native/cuda/Normalization.cuh (batch_norm_backward_reduce, batch_norm_backward_elemt).
+    Counts: in training two passes over data and gradient, sums first, then the input's gradient, 10 FLOPs an element:
+        reads four times, writes once. One kernel where channels lie outermost and in cuDNN, two where innermost.
+    Leaves out: as `cudnn_batch_norm`.
+    Source: ATen/native/cuda/Normalization.cu, Normalization.cuh; cuDNN as in `cudnn_batch_norm`.
     """
-    image = op.tensor("input")
-    grad = op.tensor("grad_output" if "grad_output" in op.inputs else "grad_out")
-    read = bytes_read(op) + image.nbytes + grad.nbytes
-    return streaming(op, "normalization", _BACKWARD_FLOPS * image.numel, read=read, launches=2)
+    data, grad = op.tensor("input"), op.tensor("grad_output" if "grad_output" in op.inputs else "grad_out")
+    per_channel = _per_channel(op)
+    result = tuple(op.output_tensors())
+    if not op.attributes.get("train", op.attributes.get("update", True)):
+        return Work((_pass(op, _SUMS + _APPLY, (data, grad, *per_channel), result),))
+    both = (data, grad)
+    if op.base_name == "aten.cudnn_batch_norm_backward" or not is_channels_last(data):
+        return Work((_pass(op, _SUMS + _GRADIENT, (*both, *both, *per_channel), result),))
+    return Work(
+        (
+            _pass(op, _SUMS, (*both, *per_channel), result[1:]),
+            _pass(op, _GRADIENT, (*both, *per_channel), result[:1]),
+        )
+    )
 
 
 @counts("aten.native_layer_norm", "aten._fused_rms_norm")
 def layer_norm(op: Op) -> Work:
-    """(*rows, d) -> (*rows, d), statistics over d.
+    """(m, n) -> (m, n) with a mean and deviation a row, or a root mean square.
 
-    Counts: about 8 FLOPs an element; each row read once and kept, written once; one launch.
-    Leaves out: a second reading of rows too long for registers.
+    Counts: one kernel, 9 FLOPs an element; reads and writes once: a row stays in a cache.
     Source: ATen/native/cuda/layer_norm_kernel.cu (vectorized_layer_norm_kernel).
     """
-    return streaming(op, "normalization", _FORWARD_FLOPS * op.tensor("input").numel)
+    data = op.tensor("input")
+    return Work((_pass(op, _STATISTICS + _APPLY, (data, *_parameters(op)), tuple(op.output_tensors())),))
 
 
 @counts("aten.native_layer_norm_backward", "aten._fused_rms_norm_backward")
 def layer_norm_backward(op: Op) -> Work:
-    """Gradients of the input (*rows, d), scale and shift (d,).
+    """Gradients of (m, n) -> (m, n) by input, weight and bias: those that `output_mask` asks for.
 
-    Counts: about 12 FLOPs an element; input and output gradient read twice (once by rows, once by columns for scale and
-    shift), the gradient written once; two launches.
-    Leaves out: nothing of note.
-    Source: ATen/native/cuda/layer_norm_kernel.cu (layer_norm_grad_input_kernel, GammaBetaBackwardCUDAKernel).
+    Counts: a kernel for the input, 10 FLOPs an element, and another for weight and bias together, 4 an element; each
+        reads data and gradient once.
+    Leaves out: the small sums that follow where rows are many and short.
+    Source: ATen/native/cuda/layer_norm_kernel.cu (LayerNormBackwardKernelImplInternal).
     """
-    image, grad = op.tensor("input"), op.tensor("grad_out")
-    by_columns = any(t is not None for t in op.outputs[1:])
-    read = bytes_read(op) + (image.nbytes + grad.nbytes if by_columns else 0)
-    return streaming(op, "normalization", _BACKWARD_FLOPS * image.numel, read=read, launches=2 if by_columns else 1)
+    data, grad = op.tensor("input"), op.tensor("grad_out")
+    rows = (*op.tensors("mean"), *op.tensors("rstd"))
+    kernels = []
+    if op.outputs[0] is not None:
+        read = (data, grad, *rows, *op.tensors("weight"))
+        kernels.append(_pass(op, _SUMS + _GRADIENT, read, (op.output(),)))
+    parameters = tuple(t for t in op.outputs[1:] if t is not None)
+    if parameters:
+        kernels.append(_pass(op, _SUMS, (data, grad, *rows), parameters))
+    return Work(tuple(kernels))
 
 
 @counts("aten.native_group_norm")
 def group_norm(op: Op) -> Work:
-    """(n, c, *size) -> (n, c, *size), statistics over each group of channels.
+    """(n, c, *) -> (n, c, *) with a mean and deviation for each of g groups of channels.
 
-    Counts: about 8 FLOPs an element; the input read twice (moments, then scaling), written once; three launches.
-    Leaves out: nothing of note.
-    Source: ATen/native/cuda/group_norm_kernel.cu (RowwiseMomentsCUDAKernel, ComputeFusedParams, elementwise).
+    Counts: statistics (one pass), a small kernel that merges them with weight and bias into (n, c) factors and terms,
+        and the result (another pass), 5 + 2 FLOPs an element.
+    Source: ATen/native/cuda/group_norm_kernel.cu.
     """
-    image = op.tensor("input")
-    read = bytes_read(op) + image.nbytes
-    return streaming(op, "normalization", _FORWARD_FLOPS * image.numel, read=read, launches=3)
+    data, out = op.tensor("input"), op.output()
+    statistics = tuple(t for t in op.outputs[1:] if t is not None)
+    merged = _merged(op)
+    small = over(op, "elementwise", 4 * merged.numel, read=(*statistics, *_parameters(op)), written=(merged, merged))
+    return Work(
+        (
+            _pass(op, _STATISTICS, (data,), statistics),
+            small,
+            _pass(op, 2, (data, merged, merged), (out,)),
+        )
+    )
 
 
 @counts("aten.native_group_norm_backward")
 def group_norm_backward(op: Op) -> Work:
-    """Gradients of the input (n, c, *size), scale and shift (c,).
+    """Gradients of (n, c, *) -> (n, c, *) by input, weight and bias: those that `output_mask` asks for.
 
-    Counts: about 12 FLOPs an element; input and output gradient read twice, the gradient written once; five launches.
-    Leaves out: nothing of note.
-    Source: ATen/native/cuda/group_norm_kernel.cu (ComputeInternalGradients and those after it).
+    Counts: sums over every channel (one pass over data and gradient), two small kernels that merge them, the input's
+        gradient (another pass), and a small one for weight and bias; 4 + 4 FLOPs an element.
+    Source: ATen/native/cuda/group_norm_kernel.cu.
     """
-    image, grad = op.tensor("input"), op.tensor("grad_out")
-    read = bytes_read(op) + image.nbytes + grad.nbytes
-    return streaming(
-        op, "normalization", _BACKWARD_FLOPS * image.numel, read=read, written=bytes_written(op), launches=5
+    data, grad = op.tensor("input"), op.tensor("grad_out")
+    merged = _merged(op)
+    kernels = [_pass(op, _SUMS, (data, grad), (merged, merged))]
+    if op.outputs[0] is not None:
+        small = over(op, "elementwise", 4 * merged.numel, read=(merged, merged), written=(merged,))
+        kernels += [small, small, _pass(op, _APPLY, (data, grad, merged, merged, merged), (op.output(),))]
+    parameters = tuple(t for t in op.outputs[1:] if t is not None)
+    if parameters:
+        kernels.append(over(op, "reduction", 4 * merged.numel, read=(merged, merged), written=parameters))
+    return Work(tuple(kernels))
+
+
+def _pass(op: Op, flops: int, read: tuple[Tensor, ...], written: tuple[Tensor, ...]) -> Kernel:
+    """Return a pass over the data; `flops` are by element."""
+    data = op.tensor("input")
+    return Kernel(
+        "normalization",
+        data.dtype,
+        flops=float(flops * data.numel),
+        bytes_read=float(bytes_of(read)),
+        bytes_written=float(bytes_of(written)),
+        channels_last=is_channels_last(data),
     )
+
+
+def _small(per_channel: tuple[Tensor, ...]) -> Kernel:
+    """Return the kernel that updates running statistics or inverts deviations."""
+    nbytes = float(bytes_of(per_channel))
+    channels = per_channel[0].numel if per_channel else 0
+    dtype = per_channel[0].dtype if per_channel else "float32"
+    return Kernel("elementwise", dtype, float((5 + SPECIAL) * channels), nbytes, nbytes)
+
+
+def _parameters(op: Op) -> tuple[Tensor, ...]:
+    return (*op.tensors("weight"), *op.tensors("bias"))
+
+
+def _per_channel(op: Op) -> tuple[Tensor, ...]:
+    """Return all inputs of one element a channel."""
+    data = op.tensor("input")
+    channels = (data.shape[1],) if len(data.shape) > 1 else data.shape
+    return tuple(t for t in op.input_tensors() if t.shape == channels and t is not data)
+
+
+def _merged(op: Op) -> Tensor:
+    """Return what is kept for each sample and channel of a group norm, (n, c)."""
+    n, channels = cast("int", op.attributes["N"]), cast("int", op.attributes["C"])
+    return Tensor((n, channels), "float32")

@@ -1,93 +1,171 @@
-"""Pooling and resampling: windows over images."""
+"""Windows and resampling over images: pooling, interpolation, grid sampling, unfolding."""
 
 from __future__ import annotations
 
 import math
+from typing import cast
 
 from whichgpu.graph import Op
 from whichgpu.work.kernel import Work
 from whichgpu.work.registry import counts
-from whichgpu.work.traffic import bytes_written, streaming
+from whichgpu.work.traffic import fill, over
 
-
-def _window(op: Op) -> int:
-    size = op.attributes.get("kernel_size", 1)
-    if isinstance(size, tuple):
-        return math.prod(n for n in size if isinstance(n, int))
-    return size if isinstance(size, int) else 1
-
-
-@counts("aten.max_pool2d_with_indices", "aten.max_pool3d_with_indices", "aten.avg_pool2d", "aten.avg_pool3d",
-        "aten.avg_pool1d", "aten.max_pool1d", "aten.max_pool2d")  # fmt: skip
-def pool(op: Op) -> Work:
-    """(n, c, *size) -> (n, c, *positions), and the indices of maxima.
-
-    Counts: one FLOP a window element; the input read once (windows that overlap hit caches), results written once.
-    Leaves out: nothing of note.
-    Source: ATen/native/cuda/DilatedMaxPool2d.cu, AveragePool2d.cu.
-    """
-    return streaming(op, "pooling", float(op.output().numel * _window(op)))
-
-
-@counts("aten.max_pool2d_with_indices_backward", "aten.max_pool3d_with_indices_backward")
-def max_pool_backward(op: Op) -> Work:
-    """Gradient of the input (n, c, *size) from that of the maxima (n, c, *positions).
-
-    Counts: one FLOP a position; gradient and indices read, the whole input gradient written once.
-    Leaves out: nothing of note (the input is an argument and is not read).
-    Source: ATen/native/cuda/DilatedMaxPool2d.cu (max_pool_backward_nchw).
-    """
-    grad, indices = op.tensor("grad_output"), op.tensor("indices")
-    return streaming(op, "pooling", float(grad.numel), read=grad.nbytes + indices.nbytes)
-
-
-@counts("aten.avg_pool2d_backward", "aten.avg_pool3d_backward", "aten._adaptive_avg_pool2d_backward",
-        "aten._adaptive_avg_pool3d_backward", "aten.adaptive_max_pool2d_backward")  # fmt: skip
-def average_pool_backward(op: Op) -> Work:
-    """Gradient of the input (n, c, *size) from that of the means (n, c, *positions).
-
-    Counts: one FLOP a window element; the gradient read, the input gradient written once.
-    Leaves out: nothing of note (the input is an argument and is not read).
-    Source: ATen/native/cuda/AveragePool2d.cu (avg_pool2d_backward_out_cuda_frame).
-    """
-    grad = op.tensor("grad_output")
-    return streaming(op, "pooling", float(grad.numel * _window(op)), read=float(grad.nbytes))
-
-
-@counts("aten._adaptive_avg_pool2d", "aten._adaptive_avg_pool3d", "aten.adaptive_max_pool2d")
-def adaptive_pool(op: Op) -> Work:
-    """(n, c, *size) -> (n, c, *positions), windows chosen to cover the input.
-
-    Counts: one FLOP an input element; read and written once.
-    Leaves out: nothing of note.
-    Source: ATen/native/cuda/AdaptiveAveragePooling.cu.
-    """
-    return streaming(op, "pooling", float(op.tensor("self").numel))
-
-
-_TAPS = {"nearest": 1, "linear": 2, "bilinear": 4, "trilinear": 8, "bicubic": 16}
-_RESAMPLING = {
-    f"aten.{prefix}upsample_{mode}{dimensions}d{suffix}": _TAPS[mode]
-    for mode, sizes in (
-        ("nearest", (1, 2, 3)),
-        ("linear", (1,)),
-        ("bilinear", (2,)),
-        ("trilinear", (3,)),
-        ("bicubic", (2,)),
+# Pixels of the source that one pixel of the result is made of, by way of interpolation.
+_NEIGHBOURS = {"nearest": 1, "nearest_exact": 1, "linear": 2, "bilinear": 4, "bicubic": 16, "trilinear": 8}
+_UPSAMPLING = {
+    f"aten.{prefix}upsample_{way}{dims}d{tail}": _NEIGHBOURS[way]
+    for prefix, way, sizes, tail in (
+        ("", "nearest", (1, 2, 3), ""),
+        ("_", "nearest_exact", (1, 2, 3), ""),
+        ("", "linear", (1,), ""),
+        ("", "bilinear", (2,), ""),
+        ("", "bicubic", (2,), ""),
+        ("", "trilinear", (3,), ""),
+        ("_", "bilinear", (2,), "_aa"),
+        ("_", "bicubic", (2,), "_aa"),
     )
-    for dimensions in sizes
-    for prefix in ("", "_" if mode in ("bilinear", "bicubic") else "")
-    for suffix in ("", "_backward", *(("_aa", "_aa_backward") if prefix else ()))
+    for dims in sizes
 }
 
 
-@counts(*(n for n in _RESAMPLING if not n.startswith("aten._upsample") or "_aa" in n))
-def resample(op: Op) -> Work:
-    """(n, c, *size) -> (n, c, *other size), or its gradient.
+@counts("aten.max_pool2d_with_indices", "aten.max_pool3d_with_indices", "aten.avg_pool2d", "aten.avg_pool3d")
+def pool(op: Op) -> Work:
+    """(n, c, *in) -> (n, c, *out), of the maximum kind with indices.
 
-    Counts: two FLOPs for each of the 1, 2, 4, 8 or 16 neighbours of an element of the larger image; read and written once.
-    Leaves out: atomic additions of the interpolating gradients.
+    Counts: a FLOP for every element of every window; the input read once, what windows share coming from a cache.
+    Source: ATen/native/cuda/DilatedMaxPool2d.cu, AveragePool2d.cu.
+    """
+    return Work((over(op, "pooling", op.output().numel * _window(op)),))
+
+
+@counts(
+    "aten.max_pool2d_with_indices_backward",
+    "aten.max_pool3d_with_indices_backward",
+    "aten.adaptive_max_pool2d_backward",
+    "aten.adaptive_max_pool3d_backward",
+    "aten.fractional_max_pool2d_backward",
+    "aten.fractional_max_pool3d_backward",
+)
+def max_pool_backward(op: Op) -> Work:
+    """Gradient (n, c, *in) from that of the result (n, c, *out) and the indices.
+
+    Counts: zeros, then a kernel that reads gradient and indices once and adds each to one place.
+    Source: ATen/native/cuda/DilatedMaxPool2d.cu, DilatedMaxPool3d.cu, AdaptiveMaxPooling2d.cu.
+    """
+    grad, indices, out = op.tensor("grad_output"), op.tensor("indices"), op.output()
+    return Work((fill(out), over(op, "pooling", grad.numel * _window(op), read=(grad, indices), written=(out,))))
+
+
+@counts("aten.avg_pool2d_backward", "aten.avg_pool3d_backward")
+def avg_pool_backward(op: Op) -> Work:
+    """Gradient (n, c, *in) from that of the result (n, c, *out).
+
+    Counts: a FLOP for every element of every window; gradients read and written once.
+    Source: ATen/native/cuda/AveragePool2d.cu.
+    """
+    grad = op.tensor("grad_output")
+    return Work((over(op, "pooling", grad.numel * _window(op), read=(grad,)),))
+
+
+@counts(
+    "aten._adaptive_avg_pool2d",
+    "aten._adaptive_avg_pool3d",
+    "aten.adaptive_max_pool2d",
+    "aten.adaptive_max_pool3d",
+    "aten._adaptive_avg_pool2d_backward",
+    "aten._adaptive_avg_pool3d_backward",
+    "aten.fractional_max_pool2d",
+    "aten.fractional_max_pool3d",
+)
+def adaptive_pool(op: Op) -> Work:
+    """(n, c, *in) -> (n, c, *out), or its gradient: windows that share the image among the results.
+
+    Counts: a FLOP for every element of the larger of both; each read or written once.
+    Source: ATen/native/cuda/AdaptiveAveragePooling.cu, AdaptiveMaxPooling2d.cu.
+    """
+    numel = max(t.numel for t in (*op.input_tensors(), *op.output_tensors()))
+    return Work((over(op, "pooling", numel),))
+
+
+@counts("aten.max_unpool2d", "aten.max_unpool3d")
+def max_unpool(op: Op) -> Work:
+    """(n, c, *in) and indices -> (n, c, *out): zeros, and every element to its place.
+
+    Source: ATen/native/cuda/MaxUnpooling.cu.
+    """
+    out, data = op.output(), op.tensor("self")
+    return Work((fill(out), over(op, "gather", 0, written=(data,))))
+
+
+@counts(*_UPSAMPLING)
+def upsample(op: Op) -> Work:
+    """(n, c, *in) -> (n, c, *out) by interpolation.
+
+    Counts: for each neighbour a pixel is made of (2 linear, 4 bilinear, 8 trilinear, 16 bicubic) 2 FLOPs, none for
+        nearest; the input read once.
+    Leaves out: more neighbours where an antialiased image shrinks.
     Source: ATen/native/cuda/UpSample*.cu.
     """
-    grown = max(op.output().numel, next(iter(op.input_tensors())).numel)
-    return streaming(op, "pooling", 2.0 * _RESAMPLING[op.base_name] * grown, written=bytes_written(op))
+    neighbours = _UPSAMPLING[op.base_name]
+    flops = 2 * neighbours * op.output().numel if neighbours > 1 else 0
+    return Work((over(op, "pooling", flops),))
+
+
+@counts(*(f"{name}_backward" for name in _UPSAMPLING))
+def upsample_backward(op: Op) -> Work:
+    """Gradient (n, c, *in) from that of the result (n, c, *out).
+
+    Counts: 2 FLOPs for each neighbour of each pixel of the result; nearest gathers, the others fill with zeros and add
+        to the gradient where they find it.
+    Source: ATen/native/cuda/UpSample*.cu.
+    """
+    neighbours = _UPSAMPLING[op.base_name.removesuffix("_backward")]
+    grad, out = op.tensor("grad_output"), op.output()
+    if neighbours == 1:
+        return Work((over(op, "pooling", grad.numel),))
+    return Work((fill(out), over(op, "pooling", 2 * neighbours * grad.numel, read=(grad, out), written=(out,))))
+
+
+@counts("aten.grid_sampler_2d", "aten.grid_sampler_3d")
+def grid_sampler(op: Op) -> Work:
+    """Images (n, c, *in) and positions (n, *out, d) -> (n, c, *out).
+
+    Counts: 2 FLOPs for each of 2^d neighbours; image and grid read once, as if positions next to each other were so in
+        the image.
+    Leaves out: weights of the neighbours, once for all channels.
+    Source: ATen/native/cuda/GridSampler.cu.
+    """
+    dims = op.tensor("grid").shape[-1]
+    return Work((over(op, "gather", 2 * 2**dims * op.output().numel),))
+
+
+@counts("aten.grid_sampler_2d_backward", "aten.grid_sampler_3d_backward")
+def grid_sampler_backward(op: Op) -> Work:
+    """Gradients of images and positions of a grid sampler.
+
+    Counts: zeros for the image, then 6 FLOPs for each of 2^d neighbours: one product to the image, two to the grid.
+    Source: ATen/native/cuda/GridSampler.cu.
+    """
+    grad, dims = op.tensor("grad_output"), op.tensor("grid").shape[-1]
+    zeros = (fill(op.outputs[0]),) if op.outputs[0] is not None else ()
+    return Work((*zeros, over(op, "gather", 6 * 2**dims * grad.numel)))
+
+
+@counts("aten.im2col", "aten.col2im")
+def unfold_image(op: Op) -> Work:
+    """(n, c, *in) <-> (n, c |window|, positions): windows laid out as columns, or added back.
+
+    Counts: an addition an element of the columns on the way back; each side once.
+    Source: ATen/native/cuda/Im2Col.cu, Col2Im.cu; one launch a sample.
+    """
+    columns = max(op.output().numel, op.tensor("self").numel)
+    batch = op.output().shape[0] if len(op.output().shape) > 2 else 1
+    flops = columns if op.base_name == "aten.col2im" else 0
+    return Work((over(op, "copy", flops, launches=max(batch, 1)),))
+
+
+def _window(op: Op) -> int:
+    """Return how many elements a window has."""
+    size = cast("tuple[int, ...]", op.attributes.get("kernel_size", (1,)))
+    dims = 3 if "pool3d" in op.name else 2
+    return math.prod(size if len(size) > 1 else size * dims)

@@ -1,74 +1,129 @@
-"""Softmax, log-softmax and the losses that follow them."""
+"""Softmax and log-softmax over rows, forward and backward."""
 
 from __future__ import annotations
 
-from whichgpu.graph import Op
+import math
+
+from whichgpu.graph import Op, Tensor
 from whichgpu.units import KIB
 from whichgpu.work.kernel import Kernel, Work
 from whichgpu.work.registry import counts
-from whichgpu.work.traffic import streaming
+from whichgpu.work.traffic import SPECIAL, dtype_of, over
 
-# Rows that fit into shared memory are read once; longer ones once for the maximum, once for the sum, once to write.
-_ROW_KEPT_BYTES = 48 * KIB
-_FLOPS = 5.0
-
-
-def _row_bytes(op: Op, name: str) -> int:
-    tensor = op.tensor(name)
-    dim = op.attributes.get("dim", -1)
-    assert isinstance(dim, int)
-    return tensor.shape[dim] * tensor.itemsize if tensor.shape else tensor.itemsize
+# Rows up to these sizes stay in registers; longer ones in shared memory, if they fit and are a multiple of the 16 bytes
+# of a vector load. Source: ATen/native/cuda/SoftMax.cu; CUDA C++ Programming Guide (shared memory without opting in).
+_REGISTER_ELEMENTS = 1024
+_REGISTER_BYTES = 4 * KIB
+_SHARED_BYTES = 48 * KIB
+_VECTOR_BYTES = 16
 
 
-@counts("aten._softmax", "aten._log_softmax", "aten._safe_softmax")
+@counts("aten._softmax", "aten._log_softmax", "aten._masked_softmax")
 def softmax(op: Op) -> Work:
-    """(*rows, d) -> (*rows, d).
+    """(..., n, ...) -> the same shape, along `dim`.
 
-    Counts: 5 FLOPs an element (maximum, difference, exponential, sum, quotient); rows of up to 48 KiB read once, longer
-    ones three times; written once.
-    Leaves out: nothing of note.
+    Counts: largest, difference, exponential, sum and quotient, 4 + 8 FLOPs an element. The input is read once where a
+        row stays on the chip, and three times otherwise (largest, sum, result).
+    Leaves out: that parts of a row may still lie in a cache when they are read again.
     Source: ATen/native/cuda/SoftMax.cu (host_softmax).
     """
-    rows = op.tensor("self")
-    passes = 1 if _row_bytes(op, "self") <= _ROW_KEPT_BYTES else 3
-    return streaming(op, "softmax", _FLOPS * rows.numel, read=passes * rows.nbytes)
+    source = op.tensor("self")
+    passes = 1 if _stays_on_chip(op, source) else 3
+    mask = op.tensors("mask")
+    return Work((_rows(op, (4 + SPECIAL) * source.numel, (source,) * passes + mask),))
 
 
-@counts("aten._softmax_backward_data", "aten._log_softmax_backward_data")
+@counts("aten._safe_softmax")
+def safe_softmax(op: Op) -> Work:
+    """(..., n, ...) -> the same shape: softmax, with rows that are masked wholly set to zero.
+
+    Counts: `softmax`, then which elements are -inf, whether a whole row is, and the choice: four kernels.
+    Source: ATen/native/transformers/attention.cpp, _safe_softmax.
+    """
+    out = op.output()
+    is_masked = Tensor(out.shape, "bool")
+    rows = Tensor((out.numel // max(out.shape[_dim(op, out)], 1) if out.shape else 1,), "bool")
+    return Work(
+        (
+            *softmax(op).kernels,
+            over(op, "elementwise", out.numel, written=(is_masked,)),
+            over(op, "reduction", out.numel, read=(is_masked,), written=(rows,)),
+            over(op, "elementwise", 0, read=(out, rows), written=(out,)),
+        )
+    )
+
+
+@counts("aten._softmax_backward_data")
 def softmax_backward(op: Op) -> Work:
-    """Gradient of the input, (*rows, d) from (*rows, d) twice.
+    """Gradient of `softmax` from that of its result (..., n, ...) and the result itself.
 
-    Counts: 5 FLOPs an element; gradient and result read once where rows fit into shared memory, else twice; written once.
-    Leaves out: nothing of note.
+    Counts: a kernel that multiplies both, then 4 FLOPs an element: sum, product, difference; the product and the
+        result are read once where a row stays in registers, the product twice otherwise.
+    Source: ATen/native/cuda/SoftMax.cu (softmax_backward_cuda_out, host_softmax_backward).
+    """
+    grad, result = op.tensor("grad_output"), op.tensor("output")
+    again = () if _stays_in_registers(op, grad) else (grad,)
+    return Work(
+        (
+            over(op, "elementwise", grad.numel, written=(grad,)),
+            _rows(op, 3 * grad.numel, (grad, result, *again)),
+        )
+    )
+
+
+@counts("aten._log_softmax_backward_data")
+def log_softmax_backward(op: Op) -> Work:
+    """Gradient of log-softmax from that of its result (..., n, ...) and the result itself.
+
+    Counts: sum, exponential, product and difference, 3 + 8 FLOPs an element; the gradient is read twice where a row
+        does not stay in registers.
     Source: ATen/native/cuda/SoftMax.cu (host_softmax_backward).
     """
     grad, result = op.tensor("grad_output"), op.tensor("output")
-    passes = 1 if _row_bytes(op, "grad_output") <= _ROW_KEPT_BYTES else 2
-    return streaming(op, "softmax", _FLOPS * grad.numel, read=passes * (grad.nbytes + result.nbytes))
+    again = () if _stays_in_registers(op, grad) else (grad,)
+    return Work((_rows(op, (3 + SPECIAL) * grad.numel, (grad, result, *again)),))
 
 
-@counts("aten.nll_loss_forward", "aten.nll_loss2d_forward")
-def nll_loss(op: Op) -> Work:
-    """(n, c) log-probabilities, (n,) targets -> ().
+@counts("aten._masked_softmax_backward")
+def masked_softmax_backward(op: Op) -> Work:
+    """Gradient of a masked softmax, from that of its result, the result and the mask.
 
-    Counts: one number picked a row and the targets read; one launch.
-    Leaves out: nothing of note.
-    Source: ATen/native/cuda/Loss.cu (nll_loss_forward_reduce_cuda_kernel_2d).
+    Counts: 4 FLOPs an element, everything once.
+    Source: ATen/native/cuda/SoftMax.cu (masked_softmax_backward_cuda).
     """
-    target = op.tensor("target")
-    picked = target.numel * op.tensor("self").itemsize
-    return streaming(op, "reduction", 2.0 * target.numel, read=target.nbytes + picked)
+    return Work((over(op, "softmax", 4 * op.output().numel),))
 
 
-@counts("aten.nll_loss_backward", "aten.nll_loss2d_backward")
-def nll_loss_backward(op: Op) -> Work:
-    """Gradient of the log-probabilities, (n, c) with one number a row.
+def _rows(op: Op, flops: float, read: tuple[Tensor, ...]) -> Kernel:
+    return Kernel(
+        "softmax",
+        dtype_of(op),
+        flops=float(flops),
+        bytes_read=float(sum(t.nbytes for t in read)),
+        bytes_written=float(op.output().nbytes),
+    )
 
-    Counts: the whole gradient filled with zeros, then one number a row written; two launches.
-    Leaves out: nothing of note.
-    Source: ATen/native/cuda/Loss.cu (nll_loss_backward_out_cuda_template).
-    """
-    grad, target = op.output(), op.tensor("target")
-    fill = Kernel("elementwise", grad.dtype, 0.0, 0.0, float(grad.nbytes))
-    written = float(target.numel * grad.itemsize)
-    return Work((fill, Kernel("gather", grad.dtype, float(target.numel), float(target.nbytes), written)))
+
+def _dim(op: Op, tensor: Tensor) -> int:
+    dim = op.attributes.get("dim")
+    return dim % len(tensor.shape) if isinstance(dim, int) else len(tensor.shape) - 1
+
+
+def _stays_in_registers(op: Op, tensor: Tensor) -> bool:
+    if not tensor.shape:
+        return True
+    dim = _dim(op, tensor)
+    size = tensor.shape[dim]
+    return (
+        math.prod(tensor.shape[dim + 1 :]) == 1
+        and size <= _REGISTER_ELEMENTS
+        and size * tensor.itemsize <= _REGISTER_BYTES
+    )
+
+
+def _stays_on_chip(op: Op, tensor: Tensor) -> bool:
+    if _stays_in_registers(op, tensor):
+        return True
+    dim = _dim(op, tensor)
+    row_bytes = tensor.shape[dim] * tensor.itemsize
+    return math.prod(tensor.shape[dim + 1 :]) == 1 and row_bytes < _SHARED_BYTES and row_bytes % _VECTOR_BYTES == 0

@@ -1,4 +1,4 @@
-"""Ops that only say where existing elements lie: no kernel runs, the host does a little."""
+"""Operators that start no kernel: views, bookkeeping, memory that nothing is written to. Each still costs the host."""
 
 from __future__ import annotations
 
@@ -6,34 +6,25 @@ from whichgpu.graph import Op
 from whichgpu.work.kernel import Work
 from whichgpu.work.registry import counts
 
-
-@counts(
-    "aten.view", "aten._unsafe_view", "aten.reshape", "aten._reshape_alias", "aten.t", "aten.transpose", "aten.permute",
-    "aten.expand", "aten.expand_as", "aten.squeeze", "aten.unsqueeze", "aten.select", "aten.slice", "aten.split",
-    "aten.split_with_sizes", "aten.chunk", "aten.unbind", "aten.narrow", "aten.as_strided", "aten.as_strided_",
-    "aten.alias", "aten.detach", "aten.detach_", "aten.diagonal", "aten.unfold", "aten.movedim", "aten.flatten",
-    "aten.view_as", "aten.view_as_real", "aten.view_as_complex", "aten.real", "aten.imag", "aten.swapaxes", "aten.unflatten",
-    "aten.numpy_T", "aten.lift", "aten.lift_fresh", "aten.set_", "aten.resize_", "aten.t_", "aten.transpose_",
-    "aten.squeeze_", "aten.unsqueeze_", "aten.record_stream", "aten.is_pinned", "aten.sym_size", "aten.requires_grad_",
-    "aten._conj", "aten.ravel",
-)  # fmt: skip
-def view(op: Op) -> Work:
-    """The same storage under another shape.
-
-    Counts: no kernel; the call's host time is counted with all others.
-    Leaves out: nothing.
-    Source: ATen/native/TensorShape.cpp.
-    """
-    return Work()
+_VIEWS = (
+    *("alias", "as_strided", "as_strided_", "detach", "detach_", "diagonal", "expand", "lift", "lift_fresh", "permute"),
+    *("select", "slice", "split", "split_with_sizes", "squeeze", "squeeze_", "t", "t_", "transpose", "transpose_"),
+    *("unbind", "unfold", "unsqueeze", "unsqueeze_", "unsafe_split", "unsafe_split_with_sizes", "view"),
+    *("view_as_complex", "view_as_real", "_conj", "_neg_view", "_reshape_alias", "_unsafe_view", "slice_inverse"),
+)
+# What changes or reads no elements at all.
+_BOOKKEEPING = (
+    *("set_", "resize_", "resize_as_", "record_stream", "is_pinned", "is_same_size", "is_set_to"),
+    *("_has_same_storage_numel", "_assert_tensor_metadata", "_assert_scalar", "_use_cudnn_ctc_loss", "sym_size"),
+)
+_UNWRITTEN = ("empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided")
 
 
-@counts("aten.empty", "aten.empty_like", "aten.empty_strided", "aten.new_empty", "aten.new_empty_strided",
-        "aten.empty_permuted")  # fmt: skip
-def empty(op: Op) -> Work:
-    """() -> (*shape), not written.
+@counts(*(f"aten.{name}" for name in (*_VIEWS, *_BOOKKEEPING, *_UNWRITTEN)))
+def no_kernel(op: Op) -> Work:
+    """(...) -> the same elements under another shape, or memory nobody has written to.
 
-    Counts: no kernel.
-    Leaves out: the allocator, whose blocks are there from earlier steps.
-    Source: ATen/native/cuda/TensorFactories.cu.
+    Counts: nothing but the call.
+    Source: ATen/native/TensorShape.cpp, TensorFactories.cpp.
     """
     return Work()
