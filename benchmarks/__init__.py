@@ -1,0 +1,1 @@
+"""Scripts that calibrate, validate and time whichgpu; no part of the package."""

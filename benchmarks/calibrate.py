@@ -1,8 +1,8 @@
 """Fitting the cost model: ``python -m benchmarks.calibrate`` writes ``src/whichgpu/cost/data/efficiencies.toml``.
 
 Data: NeuSight's float32 kernels; Lambda's and NVIDIA's published step times of ResNet-50 and BERT large on one GPU,
-from ``../shared/measurements``. The graphs of the steps are the shipped ResNet-50 and a capture of BERT large (needs torch
-and transformers the first time).
+from ``../shared/measurements``. The graphs of the steps are the shipped ResNet-50 and a capture of BERT large (needs
+torch and transformers the first time).
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _with_sources(full: Fit, data: Data) -> dict[str, Any]:
 
 
 def _spreads(seen: Sequence[Check], by_gpu: Sequence[Check], by_family: Sequence[Check]) -> dict[str, dict[str, Any]]:
-    """Return how far predictions were off for a device that was measured, one that was not, and a family that was not."""
+    """Return how far predictions were off: of a device that was measured, of others, of a family never measured."""
     words = "published step times of ResNet-50 and BERT over {gpus} GPUs"
     return {
         "device": _spread(seen, words),

@@ -39,16 +39,18 @@ COMMON = (
     Parameter("model.tail", 0.7, 0.2, 1.0),
     Parameter("model.power_exponent", 0.6, 0.2, 1.0),
     Parameter("model.l2_reach", 0.5, 0.4),
-    Parameter("model.nchw_passes", 1.0, 0.4),
+    Parameter("model.nchw_passes.fp16", 1.0, 0.4),
+    Parameter("model.nchw_passes.tf32", 1.0, 0.4),
     Parameter("scale.matrix.fp16", 0.85, 0.2, 1.0),
     Parameter("scale.matrix.tf32", 0.85, 0.2, 1.0),
     Parameter("scale.matrix.fp32", 0.95, 0.1, 1.0),
     Parameter("scale.energy.fp16", 2.9, 0.2),
     Parameter("scale.energy.tf32", 5.8, 0.25),
     Parameter("scale.energy.fp32", 18.0, 0.25),
-    Parameter("compute.kinds.convolution", 1.0, 0.3, 1.2),
-    Parameter("compute.kinds.convolution.dgrad", 0.9, 0.2, 1.2),
-    Parameter("compute.kinds.convolution.wgrad", 0.85, 0.2, 1.2),
+    Parameter("compute.kinds.convolution", 0.9, 0.15, 1.0),
+    Parameter("compute.kinds.convolution.dgrad", 0.95, 0.1, 1.0),
+    Parameter("compute.kinds.convolution.wgrad", 0.95, 0.1, 1.0),
+    Parameter("compute.kinds.convolution.fp32", 1.1, 0.2),
     Parameter("memory.kinds.matmul", 0.8, 0.3, 1.0),
     Parameter("memory.kinds.convolution", 0.8, 0.3, 1.0),
     Parameter("memory.kinds.elementwise", 0.85, 0.15, 1.0),
@@ -63,7 +65,7 @@ OWN = (
     Parameter("matrix.fp16", 1.0, 0.12),
     Parameter("matrix.tf32", 1.0, 0.12),
     Parameter("matrix.fp32", 1.0, 0.08),
-    Parameter("memory", 1.0, 0.08),
+    Parameter("memory", 1.0, 0.1),
     Parameter("energy", 1.0, 0.15),
 )
 
@@ -85,8 +87,9 @@ def fill(document: Document, values: Mapping[str, float], process_nm: Mapping[st
     filled = deepcopy(document)
     model = filled["model"]
     model["edge"] = {"fp32": values["model.edge.fp32"]} | dict.fromkeys(("tf32", "fp16"), values["model.edge.tensor"])
-    for name in ("prologue", "tail", "power_exponent", "l2_reach", "nchw_passes"):
+    for name in ("prologue", "tail", "power_exponent", "l2_reach"):
         model[name] = values[f"model.{name}"]
+    model["nchw_passes"] = {f: values[f"model.nchw_passes.{f}"] for f in ("fp16", "tf32")}
     for room in ("compute", "memory"):
         prefix = f"{room}.kinds."
         for name, value in values.items():

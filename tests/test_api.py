@@ -13,10 +13,13 @@ FUNCTIONS = ("capture", "check", "compare", "devices", "estimate", "phantom_gpu"
 HEAVY = ("torch", "jax", "tensorflow", "transformers", "numpy", "scipy", "pandas", "rich", "typer", "click")
 
 
-def test_every_name_is_there():
+def test_every_name_is_there_and_found_by_completion():
     assert set(FUNCTIONS) <= set(whichgpu.__all__)
     for name in whichgpu.__all__:
         assert getattr(whichgpu, name) is not None
+        assert name in dir(whichgpu)
+    with pytest.raises(AttributeError, match="no attribute 'gpu'"):
+        whichgpu.gpu  # noqa: B018
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

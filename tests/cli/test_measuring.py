@@ -95,7 +95,15 @@ def test_ctrl_c_does_not_wait_for_a_long_step():
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are another matter there")
 def test_ctrl_c_in_measure():
-    code, out, err, _ = interrupted("measure", "mnist", "--seconds", "60", after_s=5)
+    code, out, err, seconds = interrupted("measure", "mnist", "--seconds", "60", after_s=8)
     assert code == 130
     assert "Interrupted" in out
     assert "Traceback" not in err
+    assert seconds < 10
+
+
+def test_ctrl_c_before_anything_was_measured():
+    code, out, err, seconds = interrupted("measure", "gpt2", "--seconds", "600", after_s=0)
+    assert (code, out) == (130, "")
+    assert "Traceback" not in err
+    assert seconds < 10

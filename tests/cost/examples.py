@@ -51,7 +51,7 @@ def ideal(**changes) -> Efficiencies:
         "power_exponent": 0.5,
         "l2_speed": 4.0,
         "l2_reach": 0.5,
-        "nchw_passes": 0.0,
+        "nchw_passes": {"tf32": 0.0, "fp16": 0.0},
         "kernel_norm": 4.0,
         "step_norm": 6.0,
         "source": "made up",

@@ -107,7 +107,7 @@ def test_what_a_small_kernel_touches_lies_in_the_cache():
 
 def test_channels_outermost_are_reordered_for_matrix_units_only():
     kernel = Kernel("convolution", "float16", 1e9, 6e9, 2e9)
-    two = ideal(model={"nchw_passes": 2.0})
+    two = ideal(model={"nchw_passes": {"fp16": 2.0}})
     assert priced(kernel, efficiencies=two).memory_s[0] == pytest.approx(8e-3 + 2 * 8e-3)
     assert priced(replace(kernel, channels_last=True), efficiencies=two).memory_s[0] == pytest.approx(8e-3)
     exact = replace(DEVICE, flops_per_s={"fp32": 2e12})

@@ -32,7 +32,7 @@ def measure(
     from whichgpu.cli.measuring import leave_interrupted, listening
     from whichgpu.cli.output import Output
     from whichgpu.cli.progress import progress_bar
-    from whichgpu.errors import OptionError
+    from whichgpu.errors import MeasureError, OptionError
     from whichgpu.workloads import definition
 
     place = Output(None)
@@ -41,13 +41,19 @@ def measure(
         raise OptionError(f"--epochs: only mnist is trained over whole epochs. Without it steps of {job} are timed.")
     if epochs is not None and precision is not None:
         raise OptionError("--precision: with --epochs mnist trains in fp32. Leave one of the two out.")
-    with listening() as interrupts, progress_bar(f"Training {job}") as show:
-        text = (
-            _time_steps(wanted, place, seconds, batch, precision, device, show)
-            if epochs is None
-            else _train(wanted, place, epochs, batch, device, show)
-        )
-    place.write(text)
+    with listening() as interrupts:
+        try:
+            with progress_bar(f"Training {job}") as show:
+                text = (
+                    _time_steps(wanted, place, seconds, batch, precision, device, show)
+                    if epochs is None
+                    else _train(wanted, place, epochs, batch, device, show)
+                )
+            place.write(text)
+        except MeasureError as error:
+            if not interrupts.heard:
+                raise
+            typer.echo(f"whichgpu: {error}", err=True)
     if interrupts.heard:
         leave_interrupted()
 

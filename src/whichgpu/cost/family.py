@@ -94,7 +94,8 @@ class Model:
         power_exponent: a of peak x min(1, (tdp / power at full clock) ** a).
         l2_speed: Bandwidth of the shared cache as a multiple of that of memory.
         l2_reach: Bytes a kernel may touch and still find its operands in the cache, as a share of the cache.
-        nchw_passes: Times a convolution on matrix units reorders its operands where channels are not innermost.
+        nchw_passes: How much of its operands a convolution on matrix units reorders where channels are not innermost,
+            by number format, as a multiple of their bytes.
         kernel_norm: p of the smooth maximum of a kernel's compute and memory time.
         step_norm: p of the smooth maximum of device and host time.
         source: Where the figures come from.
@@ -107,7 +108,7 @@ class Model:
     power_exponent: float
     l2_speed: float
     l2_reach: float
-    nchw_passes: float
+    nchw_passes: Mapping[NumberFormat, float]
     kernel_norm: float
     step_norm: float
     source: str
@@ -120,8 +121,8 @@ class Efficiencies:
     Attributes:
         model: Constants of its form.
         host: Host times.
-        compute: Factor on the matrix efficiency by kernel kind; a product inside a convolution by its direction, as
-            "convolution.wgrad".
+        compute: Factor on the matrix efficiency by kernel kind, times those by its direction ("convolution.wgrad") and
+            by number format ("convolution.fp32") where there are such.
         vector: Share of the FP32 peak that arithmetic outside matrix units reaches.
         memory: Share of the datasheet bandwidth by kernel kind.
         families: In the order they are tried.

@@ -10,7 +10,7 @@ from whichgpu.cost.family import Efficiencies, Family, sustained_flops_per_s
 from whichgpu.cost.kernel_table import Group
 from whichgpu.devices.device import Device, NumberFormat
 from whichgpu.graph import Precision
-from whichgpu.work.kernel import MATRIX_KINDS
+from whichgpu.work.kernel import MATRIX_KINDS, KernelKind
 
 _FORMATS: dict[str, NumberFormat] = {
     "float16": "fp16",
@@ -68,8 +68,7 @@ class Rates:
 
     def rate(self, group: Group) -> Rate:
         """Return what kernels of `group` reach."""
-        bandwidth = self.device.memory_bandwidth_bytes_per_s * self.family.memory
-        bytes_per_s = bandwidth * self.efficiencies.memory[group.kind]
+        bytes_per_s = self._bandwidth(group.kind)
         if group.kind not in MATRIX_KINDS:
             return Rate(self._vector(group), 0.0, bytes_per_s, 0.0)
         wanted = self._format(group)
@@ -81,10 +80,10 @@ class Rates:
         model = self.efficiencies.model
         sustained = self._sustained(peak, runs)
         like = _MEASURED_AS.get(runs, runs)
-        share = self.family.matrix[like] * self._kind_factor(group)
+        share = self.family.matrix[like] * self._kind_factor(group, like)
         tiled = not self.device.is_cpu
         reordered = tiled and runs != "fp32" and group.kind == "convolution" and not group.channels_last
-        reorder_s_per_byte = model.nchw_passes / (bandwidth * self.efficiencies.memory["copy"]) if reordered else 0.0
+        reorder_s_per_byte = model.nchw_passes[like] / self._bandwidth("copy") if reordered else 0.0
         return Rate(sustained * share, model.edge[like] if tiled else 0.0, bytes_per_s, reorder_s_per_byte)
 
     def _format(self, group: Group) -> NumberFormat:
@@ -111,9 +110,16 @@ class Rates:
             self._assume("its power limit is unknown: priced at full clock, which it may not hold")
         return sustained_flops_per_s(peak, energy, self.device.tdp_w, self.efficiencies.model.power_exponent)
 
-    def _kind_factor(self, group: Group) -> float:
+    def _kind_factor(self, group: Group, number_format: NumberFormat) -> float:
+        """Return the factor of the kind of kernel, its direction and its format on the matrix efficiency."""
         compute = self.efficiencies.compute
-        return compute.get(f"{group.kind}.{group.direction}", compute[group.kind])
+        by_direction = compute.get(f"{group.kind}.{group.direction}", 1.0)
+        return compute[group.kind] * by_direction * compute.get(f"{group.kind}.{number_format}", 1.0)
+
+    def _bandwidth(self, kind: KernelKind) -> float:
+        """Return the sustained bandwidth; never above the datasheet's, whatever a family's factor says."""
+        share = self.family.memory * self.efficiencies.memory[kind]
+        return self.device.memory_bandwidth_bytes_per_s * min(1.0, share)
 
     def _vector(self, group: Group) -> float:
         peak = self.device.flops_per_s.get("fp32")

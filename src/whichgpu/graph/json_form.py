@@ -123,7 +123,7 @@ def _read(form: Document) -> Job:
         for name, inputs, outputs, attributes in form["calls"]
     ]
     phases, modules, kinds = form["phases"], form["modules"], form["storage_kinds"]
-    ops = []
+    ops: list[Op] = []
     for call, phase, module, repeat, storages in form["ops"]:
         name, inputs, outputs, attributes = calls[_index(call)]
         left = iter(storages)
