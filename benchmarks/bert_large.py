@@ -34,6 +34,7 @@ class BertLarge(Workload):
     title = "BERT large on SQuAD v1.1"
     batch = 32
     precision = "amp-fp16"
+    precisions = (*Workload.precisions, "bf16")
     samples_per_epoch = 87_599
     sample = "question with context"
     requires = ("transformers.BertForQuestionAnswering",)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.gemm_rates import GemmRate
 from benchmarks.gpu_names import device_of
 from benchmarks.kernel_rows import KernelRows
 from benchmarks.parameters import COMMON, Document, Parameter, fill, own_parameters
@@ -29,6 +30,8 @@ STRICT_FP32 = replace(precision("fp32"), convolution_tf32=False)
 SOFT = 0.1
 # All kernels of one kind on one GPU together weigh as much as this many steps.
 KERNEL_WEIGHT = 4.0
+# And one measured rate of large products as much as this many.
+PRODUCT_WEIGHT = 4.0
 # The eager call around a kernel and the kernel itself, one of which hides the other.
 CALL_NORM = 3.0
 
@@ -39,10 +42,20 @@ class Data:
 
     steps: Sequence[StepRow]
     kernels: Sequence[KernelRows]
+    products: Sequence[GemmRate] = ()
 
     def without(self, gpu: str) -> Data:
         """Return the data without anything measured on one GPU."""
-        return Data([r for r in self.steps if r.gpu != gpu], [r for r in self.kernels if r.gpu != gpu])
+        device = device_of(gpu)
+        return self.kept(lambda d: d is not device)
+
+    def kept(self, keep: Callable[[Device | None], bool]) -> Data:
+        """Return what was measured on devices that `keep` says yes to."""
+        return Data(
+            [r for r in self.steps if keep(r.device)],
+            [r for r in self.kernels if keep(device_of(r.gpu))],
+            [r for r in self.products if keep(r.device)],
+        )
 
     @property
     def gpus(self) -> list[str]:
@@ -157,6 +170,9 @@ def _residuals(data: Data, efficiencies: Efficiencies, values: Mapping[str, floa
     for rows in data.kernels:
         log = np.log(predict_kernels(rows, efficiencies, values[f"call_s.{rows.gpu}"]) / rows.seconds)
         parts.append(log * _kernel_weights(rows))
+    for product in data.products:
+        seconds = price_table(product.table, product.device, product.math, efficiencies).device_s
+        parts.append(np.array([np.log(seconds / product.seconds) * PRODUCT_WEIGHT**0.5]))
     return np.concatenate(parts)
 
 
@@ -166,7 +182,7 @@ def _kernel_weights(rows: KernelRows) -> Floats:
 
 
 def _devices(data: Data) -> list[Device]:
-    found = [r.device for r in data.steps]
+    found = [r.device for r in data.steps] + [r.device for r in data.products]
     return found + [d for r in data.kernels if (d := device_of(r.gpu)) is not None]
 
 
@@ -181,6 +197,7 @@ def _sparsity(parameters: Sequence[Parameter], data: Data, efficiencies: Efficie
         device = device_of(rows.gpu)
         assert device is not None
         labels += [(efficiencies.family_of(device).name, rows.gpu, "")] * len(rows.seconds)
+    labels += [(efficiencies.family_of(product.device).name, "", "") for product in data.products]
     matrix = lil_matrix((len(labels) + len(parameters), len(parameters)), dtype=np.int8)
     family, gpu, software = (np.array(column) for column in zip(*labels, strict=True))
     everywhere = np.ones(len(labels), dtype=np.bool_)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.fit import Data, Fit, fit, predict_kernels
-from benchmarks.gpu_names import device_of
 from benchmarks.kernel_rows import KernelRows
 from benchmarks.step_rows import StepRow
 from whichgpu.cost.family import Efficiencies
 from whichgpu.cost.roofline import price_table
+from whichgpu.devices.device import Device
 
 
 @dataclass(frozen=True)
@@ -82,16 +82,13 @@ def leave_one_family_out(data: Data, full: Fit, tell: Callable[[str], None]) -> 
     found: list[Check] = []
     efficiencies = full.efficiencies
 
-    def family(gpu: str) -> str:
-        device = device_of(gpu)
+    def family(device: Device | None) -> str:
         assert device is not None
         return efficiencies.family_of(device).name
 
-    for name in sorted({family(r.gpu) for r in data.steps}):
+    for name in sorted({family(r.device) for r in data.steps}):
         tell(name)
-        kept = Data(
-            [r for r in data.steps if family(r.gpu) != name], [r for r in data.kernels if family(r.gpu) != name]
-        )
+        kept = data.kept(lambda device, name=name: family(device) != name)  # type: ignore[misc]
         without = fit(kept, full.document, full.values, steps=6)
-        found += check_steps([r for r in data.steps if family(r.gpu) == name], without.efficiencies)
+        found += check_steps([r for r in data.steps if family(r.device) == name], without.efficiencies)
     return found

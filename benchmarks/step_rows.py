@@ -12,6 +12,7 @@ from benchmarks.bert_large import bert_large
 from benchmarks.gpu_names import device_of
 from whichgpu.cost import tabulate
 from whichgpu.devices.device import Device
+from whichgpu.estimate.recast import recast
 from whichgpu.graph import Job, Precision
 from whichgpu.graph import precision as precision_named
 from whichgpu.work import count_graph
@@ -76,10 +77,17 @@ def job_table(name: str, precision: str, layout: str, batch: int) -> KernelTable
 
 
 def published_job(name: str, precision: str, layout: str, batch: int) -> Job:
-    """Return one of the published jobs; "-gradients" stands for a step that does not update the weights."""
+    """Return one of the published jobs; "-gradients" stands for a step that does not update the weights.
+
+    NVIDIA's BERT trains in float16 throughout, master weights apart (apex O2): that is the step in bfloat16, the format
+    renamed, not autocast's.
+    """
     if name == "resnet50":
         return workload("resnet50", batch=batch, precision=precision, layout=layout)
     length = int(name.removeprefix("bert-large-").removesuffix("-gradients"))
+    if length == SQUAD_TOKENS and precision == "amp-fp16":
+        job = bert_large(length, batch, "bf16")
+        return replace(job, graph=recast(job, precision_named("amp-fp16"))[0])
     job = bert_large(length, batch, precision)
     if not name.endswith("-gradients"):
         return job
@@ -89,7 +97,8 @@ def published_job(name: str, precision: str, layout: str, batch: int) -> Job:
 
 def load_step_rows(measurements: Path) -> list[StepRow]:
     """Return the published step times whose GPU has a device file with the matrix units the row speaks of."""
-    found = [*_lambda(measurements), *_nvidia(measurements), *_hugging_face(measurements), *_neusight(measurements)]
+    sources = (_lambda, _nvidia, _timm, _hugging_face, _neusight)
+    found = [row for source in sources for row in source(measurements)]
     return [r for r in found if r.math.matrix_format in r.device.flops_per_s and (r.gpu, r.job) not in BROKEN]
 
 
@@ -130,9 +139,20 @@ def _nvidia(measurements: Path) -> Iterator[StepRow]:
     kept = frame[frame.model.isin(jobs) & frame.step_ms.notna() & (frame.task == "train")]
     for record in kept.itertuples():
         layout = layouts.get(record.layout, "")
-        # Of channels_last there are three steps on two GPUs: too few to fit by.
-        fitted = layout != "channels_last"
-        row = _row("NVIDIA", record, jobs[record.model], layout, GENERATIONS[1], record.step_ms / 1e3, fitted)
+        row = _row("NVIDIA", record, jobs[record.model], layout, GENERATIONS[1], record.step_ms / 1e3, True)
+        if row is not None:
+            yield row
+
+
+def _timm(measurements: Path) -> Iterator[StepRow]:
+    """Timm's training benchmarks of ResNet-50 on an RTX 3090: AMP, a fixed batch on the GPU, no gradient scaler."""
+    layouts = {"nchw": "nchw", "nhwc": "channels_last"}
+    frame = _read(measurements, "timm.csv.gz")
+    kept = frame[(frame.model == "timm:resnet50") & (frame.task == "train") & (frame.compiled == 0)]
+    for record in kept.itertuples():
+        minor = int(str(record.framework_version).split(".")[1])
+        generation = GENERATIONS[1 + (minor > 10)]
+        row = _row("timm", record, "resnet50", layouts[record.layout], generation, record.step_ms / 1e3, True)
         if row is not None:
             yield row
 

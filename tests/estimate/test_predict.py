@@ -1,6 +1,7 @@
 """Estimates: what they say of real devices, and what they say of themselves."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -12,6 +13,7 @@ from whichgpu.workloads import workload
 
 A100 = find_device("NVIDIA A100 SXM4 80GB")
 T4 = find_device("NVIDIA Tesla T4")
+L4 = find_device("NVIDIA L4")
 RTX_4090 = find_device("NVIDIA GeForce RTX 4090")
 CPU = next(d for d in devices() if d.is_cpu)
 
@@ -39,8 +41,8 @@ def test_many_small_ops_are_bound_by_the_host():
     assert 3e-3 < found.step_s < 20e-3  # 3 to 20 us an op, as everybody finds in eager PyTorch
 
 
-def test_a_tiny_net_trains_as_fast_on_a_t4_as_on_an_rtx_4090():
-    small, large = (estimate(workload("mnist"), device) for device in (T4, RTX_4090))
+def test_a_tiny_net_trains_as_fast_on_an_l4_as_on_an_rtx_4090():
+    small, large = (estimate(workload("mnist", batch=8), device) for device in (L4, RTX_4090))
     assert large.bound == "host launch"
     assert large.step_s == pytest.approx(small.step_s, rel=0.15)
 
@@ -175,7 +177,8 @@ def test_the_interval_says_what_it_rests_on():
         assert found.level == 0.8
         assert found.basis.startswith("80 % interval: ")
     widths = [f.high / f.low for f in (measured, family, vendor, other)]
-    assert widths == sorted(widths)
+    for surer, less_sure in pairwise(widths):  # the same where a family is as well known
+        assert surer <= less_sure * (1 + 1e-6)
 
 
 def test_an_interval_of_a_host_bound_step_rests_on_the_host():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from whichgpu.capture import loss_ops, recurrent_ops, special_ops
+from whichgpu.capture import convolution_ops, loss_ops, recurrent_ops, special_ops
 from whichgpu.capture.op_traits import OpTraits, traits_of
 from whichgpu.capture.phantom_tensor import META, KernelCall, PhantomTensor, wrap
 from whichgpu.capture.shadow import Shadow, give_shadow, real_result
@@ -19,7 +19,7 @@ from whichgpu.graph.tensor import contiguous_stride
 if TYPE_CHECKING:
     from whichgpu.capture.recorder import Recorder
 
-HANDLERS = special_ops.HANDLERS | recurrent_ops.HANDLERS | loss_ops.HANDLERS
+HANDLERS = special_ops.HANDLERS | recurrent_ops.HANDLERS | loss_ops.HANDLERS | convolution_ops.HANDLERS
 
 # What an operator gave for arguments of one kind: (shape, strides, dtype) of each result.
 _Made = tuple[tuple[torch.Size, tuple[int, ...], torch.dtype] | None, ...]

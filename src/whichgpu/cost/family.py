@@ -124,7 +124,8 @@ class Efficiencies:
         compute: Factor on the matrix efficiency by kernel kind, times those by its direction ("convolution.wgrad") and
             by number format ("convolution.fp32") where there are such.
         vector: Share of the FP32 peak that arithmetic outside matrix units reaches.
-        memory: Share of the datasheet bandwidth by kernel kind.
+        memory: Share of the datasheet bandwidth by kernel kind, times that of channels lying innermost
+            ("normalization.channels_last") where there is such.
         families: In the order they are tried.
         spreads: Errors found, by how much is known of a device: "device", "family", "vendor", "none".
     """

@@ -68,7 +68,7 @@ class Rates:
 
     def rate(self, group: Group) -> Rate:
         """Return what kernels of `group` reach."""
-        bytes_per_s = self._bandwidth(group.kind)
+        bytes_per_s = self._bandwidth(group.kind, group.channels_last)
         if group.kind not in MATRIX_KINDS:
             return Rate(self._vector(group), 0.0, bytes_per_s, 0.0)
         wanted = self._format(group)
@@ -116,9 +116,11 @@ class Rates:
         by_direction = compute.get(f"{group.kind}.{group.direction}", 1.0)
         return compute[group.kind] * by_direction * compute.get(f"{group.kind}.{number_format}", 1.0)
 
-    def _bandwidth(self, kind: KernelKind) -> float:
+    def _bandwidth(self, kind: KernelKind, channels_last: bool = False) -> float:
         """Return the sustained bandwidth; never above the datasheet's, whatever a family's factor says."""
-        share = self.family.memory * self.efficiencies.memory[kind]
+        memory = self.efficiencies.memory
+        by_layout = memory.get(f"{kind}.channels_last", 1.0) if channels_last else 1.0
+        share = self.family.memory * memory[kind] * by_layout
         return self.device.memory_bandwidth_bytes_per_s * min(1.0, share)
 
     def _vector(self, group: Group) -> float:

@@ -6,7 +6,7 @@ vanish and tensors double. The other way cannot be derived: which ops autocast w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
@@ -56,13 +56,34 @@ def _retype(graph: Graph, old: str, new: str) -> Graph:
         return replace(graph, ops=ops)
     factor = 2 if new == "float32" else 1
     holders = {t.storage for op in graph.ops for t in _tensors(op) if t.dtype == old}
-    copies = {t.storage for op, gone in zip(graph.ops, vanishes, strict=True) if gone for t in op.output_tensors()}
+    sources = _sources(op for op, gone in zip(graph.ops, vanishes, strict=True) if gone)
+    freed = _freed(graph.storages, sources, len(graph.ops))
     index = [0, *accumulate(not gone for gone in vanishes)]
     storages = []
     for number, storage in enumerate(graph.storages):
-        nbytes = 0 if number in copies else storage.nbytes * (factor if number in holders else 1)
-        storages.append(_moved(storage, nbytes, index, len(ops)))
+        nbytes = 0 if number in sources else storage.nbytes * (factor if number in holders else 1)
+        lived = replace(storage, freed_at=freed.get(number, storage.freed_at))
+        storages.append(_moved(lived, nbytes, index, len(ops)))
     return replace(graph, ops=ops, storages=tuple(storages))
+
+
+def _sources(casts: Iterable[Op]) -> dict[int, int]:
+    """Return, for each storage that a cast made, the storage that stands for it once the cast is gone."""
+    sources: dict[int, int] = {}
+    for op in casts:
+        made, source = op.output().storage, op.tensor("self").storage
+        if made is not None and source is not None and made != source:
+            sources[made] = sources.get(source, source)
+    return sources
+
+
+def _freed(storages: Sequence[Storage], sources: Mapping[int, int], ops: int) -> dict[int, int | None]:
+    """Return when each storage that stands for others is freed: not before the last of them."""
+    freed: dict[int, int | None] = {}
+    for made, source in sources.items():
+        ends = (freed.get(source, storages[source].freed_at), storages[made].freed_at)
+        freed[source] = None if storages[source].freed_at is None else max(ops if e is None else e for e in ends)
+    return freed
 
 
 def _moved(storage: Storage, nbytes: int, index: list[int], ops: int) -> Storage:
