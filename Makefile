@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: run test lint types bench graphs clean
+.PHONY: run test bench graphs gpu-check clean
 
 run: $(STAMP)
 	$(BIN)/whichgpu compare
@@ -18,6 +18,9 @@ test: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.speed
+
+gpu-check: $(STAMP)
+	$(BIN)/python -m benchmarks.gpu_check
 
 graphs: $(STAMP)
 	$(BIN)/python -m whichgpu.workloads.ship
