@@ -1,6 +1,8 @@
 """What a captured job says of a step: its ops, phases, modules, storages and how long they live."""
 
+import _thread
 import json
+import queue
 import subprocess
 import sys
 import textwrap
@@ -241,11 +243,10 @@ def test_peak_memory_is_what_torch_tracks_on_the_cpu(phantom, record, optimizer)
 
 
 def run_outside(function):
-    """Call `function` in a thread, where the modes of the phantom GPU do not reach."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(function).result()
+    """Call `function` in a thread the phantom GPU does not know of."""
+    results: queue.SimpleQueue[object] = queue.SimpleQueue()
+    _thread.start_new_thread(lambda: results.put(function()), ())
+    return results.get(timeout=60)
 
 
 def test_flops_are_those_torch_counts(phantom, record):

@@ -1,6 +1,7 @@
 """Leaving the phantom GPU restores torch; contexts nest; errors inside do no harm."""
 
 import sys
+import threading
 
 import pytest
 import torch
@@ -64,6 +65,17 @@ def state_of_torch():
         torch.amp.GradScaler,
         torch.utils._foreach_utils,
         torch.utils.data.dataloader,
+        torch.backends.cuda,
+        torch.cuda.memory,
+        torch.cuda.nvtx,
+        torch.cuda.streams,
+        torch.serialization,
+        torch.version,
+        torch._utils,
+        torch.UntypedStorage,
+        torch.compiler,
+        sys.modules["torch.nn.parallel.data_parallel"],
+        threading.Thread,
     ]
     state = {(str(room), name): id(value) for room in rooms for name, value in vars(room).items()}
     state["kernels"] = tuple(
@@ -76,6 +88,10 @@ def state_of_torch():
         len(nn.modules.module._global_forward_pre_hooks),
         len(sys.modules["torch.optim.optimizer"]._global_optimizer_pre_hooks),
         len(sys.modules["torch.optim.optimizer"]._global_optimizer_post_hooks),
+    )
+    state["loading"] = (
+        tuple(torch.serialization._package_registry),
+        frozenset(torch.serialization.get_safe_globals()),
     )
     return state
 
@@ -101,6 +117,13 @@ def test_cuda_is_absent_again():
     assert not torch.cuda.is_available()
     with pytest.raises(AssertionError, match="not compiled with CUDA"):
         torch.zeros(1, device="cuda")
+
+
+def test_a_default_device_is_given_up():
+    with phantom_gpu():
+        torch.set_default_device("cuda")
+        assert torch.zeros(1).is_cuda
+    assert torch.zeros(1).device.type == "cpu"
 
 
 def test_nested_contexts_are_one():

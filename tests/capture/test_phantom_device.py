@@ -136,20 +136,13 @@ def test_overwriting_with_unknown_values_forgets():
 
 def test_floats_read_back_are_placeholders():
     loss = torch.randn(4, device="cuda").sum()
-    assert loss.item() == 0.0
-    assert float(loss) == 0.0
+    assert loss.item() == 1.0  # scripts divide by it and take its logarithm
+    assert float(loss) == 1.0
+    assert loss.cpu().tolist() == 1.0
     assert torch.randn(2, 2, device="cuda").cpu().tolist() == [[0.0, 0.0], [0.0, 0.0]]
     assert torch.randn(2, device="cuda").detach().cpu().numpy().shape == (2,)
     assert torch.tensor(2.5, device="cuda").item() == 2.5
     assert "phantom" in repr(loss)
-
-
-def test_shapes_that_depend_on_unknown_values_are_refused():
-    scores = torch.randn(8, device="cuda")
-    with pytest.raises(CaptureError, match="nonzero"):
-        (scores > 0).nonzero()
-    with pytest.raises(CaptureError, match="mask"):
-        scores[scores > 0]
 
 
 def test_mixing_devices_is_refused_as_cuda_refuses_it():

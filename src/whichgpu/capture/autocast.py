@@ -85,9 +85,13 @@ class Autocast:
                 if policy in ("set_dtype", "append_dtype"):
                     if not _is_eligible(args[0] if args else None):
                         return op(*args, **kwargs)
-                    if policy == "append_dtype":
-                        return torch.ops.aten.norm(*args, dtype=torch.float32, **kwargs)
                     given = dict(zip(names, args, strict=False)) | kwargs
+                    if policy == "append_dtype":
+                        # The overloads that take a dtype have no defaults.
+                        for argument in op._schema.arguments:
+                            if argument.has_default_value():
+                                given.setdefault(argument.name, argument.default_value)
+                        return torch.ops.aten.norm(**given, dtype=torch.float32)
                     if given.get("dtype") is None:
                         given["dtype"] = torch.float32
                     return op(**given)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from whichgpu.capture import convolution_ops, loss_ops, recurrent_ops, special_ops
+from whichgpu.capture import convolution_ops, loss_ops, recurrent_ops, selection, special_ops
 from whichgpu.capture.op_traits import OpTraits, traits_of
 from whichgpu.capture.phantom_tensor import META, KernelCall, PhantomTensor, wrap
 from whichgpu.capture.shadow import Shadow, give_shadow, real_result
+from whichgpu.capture.stand_in import assume
 from whichgpu.capture.storages import Storages
 from whichgpu.errors import CaptureError
 from whichgpu.graph.tensor import contiguous_stride
@@ -19,7 +20,9 @@ from whichgpu.graph.tensor import contiguous_stride
 if TYPE_CHECKING:
     from whichgpu.capture.recorder import Recorder
 
-HANDLERS = special_ops.HANDLERS | recurrent_ops.HANDLERS | loss_ops.HANDLERS | convolution_ops.HANDLERS
+HANDLERS = (
+    special_ops.HANDLERS | selection.HANDLERS | recurrent_ops.HANDLERS | loss_ops.HANDLERS | convolution_ops.HANDLERS
+)
 
 # What an operator gave for arguments of one kind: (shape, strides, dtype) of each result.
 _Made = tuple[tuple[torch.Size, tuple[int, ...], torch.dtype] | None, ...]
@@ -33,6 +36,7 @@ class FakeDevice(TorchDispatchMode):  # type: ignore[misc]
         recorder: What writes the operators down, while a step is recorded.
         wants_meta: Set while the user's own code asks for the real meta device.
         placeholders_read: How often a float was read back whose value is not known.
+        notes: What it had to leave out or assume, for the reader of a result.
     """
 
     def __init__(self) -> None:
@@ -41,7 +45,13 @@ class FakeDevice(TorchDispatchMode):  # type: ignore[misc]
         self.recorder: Recorder | None = None
         self.wants_meta = False
         self.placeholders_read = 0
+        self.notes: list[str] = []
         self._made: dict[Any, tuple[_Made, bool]] = {}
+
+    def tell(self, note: str) -> None:
+        """Note something for the reader of a result, once."""
+        if note not in self.notes:
+            self.notes.append(note)
 
     @classmethod
     def ignore_compile_internals(cls) -> bool:
@@ -64,6 +74,8 @@ class FakeDevice(TorchDispatchMode):  # type: ignore[misc]
         others: list[torch.Tensor] = []
         key = (func, _key(args, phantoms, others), _key(kwargs.values(), phantoms, others), *kwargs)
         device = kwargs.get("device")
+        if kwargs.get("pin_memory"):
+            kwargs = {**kwargs, "pin_memory": None}
         if not phantoms and not self._is_wanted_here(device, others):
             return func(*args, **kwargs)
         special = HANDLERS.get(func)
@@ -85,6 +97,7 @@ class FakeDevice(TorchDispatchMode):  # type: ignore[misc]
         if phantoms and others:
             _refuse_mixed(traits, others)
         out = self._run(func, traits, args, kwargs, key, phantoms, bool(others))
+        assume(func, args, out)
         return self.recorded(traits, args, kwargs, out)
 
     def recorded(self, traits: OpTraits, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:

@@ -11,7 +11,8 @@ from torch.utils import _device
 
 from whichgpu.capture.fake_device import FakeDevice
 from whichgpu.capture.modules import become
-from whichgpu.capture.phantom_tensor import META, PhantomTensor
+from whichgpu.capture.phantom_tensor import CUDA, META, PhantomTensor
+from whichgpu.capture.tensor_types import dtype_on_cuda, name_of
 
 # Functions whose values come from Python or NumPy: they are made on the CPU, where the values can be kept.
 _FROM_DATA = frozenset({torch.tensor, torch.as_tensor, torch.asarray, torch.scalar_tensor})
@@ -30,6 +31,9 @@ class PhantomFunctions(TorchFunctionMode):  # type: ignore[misc]
         special = _SPECIAL.get(func)
         if special is not None:
             return special(self, func, args, kwargs)
+        if "pin_memory" in kwargs:
+            # Pinning takes a driver; how a copy from pinned memory differs is in `non_blocking`.
+            kwargs = {k: v for k, v in kwargs.items() if k != "pin_memory"}
         wanted = kwargs.get("device")
         if wanted is None and _device.CURRENT_DEVICE is not None and func in _device._device_constructors():
             # torch puts `with torch.device(...)` below every other mode, so it has to be looked up.
@@ -58,7 +62,6 @@ def device_type(device: Any) -> str:
 
 
 def _make_on_phantom(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    kwargs = {k: v for k, v in kwargs.items() if k != "pin_memory"}
     if func not in _FROM_DATA:
         return func(*args, **{**kwargs, "device": META})
     # A leaf that requires grad must be the tensor on the device, not the one on the CPU.
@@ -97,6 +100,38 @@ def _pin(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: dict[
     return args[0]
 
 
+def _parse_to(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    # Module.to asks what its arguments mean; C++ takes a number for a place on an accelerator, of which it has none.
+    if args and _is_device(args[0]) and isinstance(args[0], int):
+        args = (CUDA, *args[1:])
+    if isinstance(kwargs.get("device"), int):
+        kwargs = {**kwargs, "device": CUDA}
+    return func(*args, **kwargs)
+
+
+def _type(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    tensor, *rest = args
+    kind = rest[0] if rest else kwargs.get("dtype")
+    if kind is None:
+        return name_of(tensor) if isinstance(tensor, PhantomTensor) else func(tensor)
+    dtype = dtype_on_cuda(kind)
+    if dtype is not None:
+        return tensor.to(META, dtype)
+    if isinstance(tensor, PhantomTensor) and not isinstance(kind, torch.dtype):
+        tensor = tensor.cpu()
+    return func(tensor, *rest, **kwargs)
+
+
+def _legacy_new(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    like, *rest = args
+    if not isinstance(like, PhantomTensor):
+        return func(*args, **kwargs)
+    if rest and not isinstance(rest[0], (int, torch.Size)):
+        return torch.as_tensor(rest[0], dtype=like.dtype, device=like.device)
+    shape = tuple(rest[0]) if rest and isinstance(rest[0], torch.Size) else rest or (0,)
+    return torch.empty(shape, dtype=like.dtype, device=like.device)
+
+
 def _to_host(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     tensor, *rest = args
     if isinstance(tensor, PhantomTensor):
@@ -121,8 +156,11 @@ def _set_data(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: 
 
 _SPECIAL: dict[Any, Callable[..., Any]] = {
     torch.Tensor.to: _to,
+    torch._C._nn._parse_to: _parse_to,
     torch.Tensor.cuda: _cuda,
     torch.Tensor.pin_memory: _pin,
+    torch.Tensor.type: _type,
+    torch.Tensor.new: _legacy_new,
     torch.Tensor.new_tensor: _new_tensor,
     torch.Tensor.numpy: _to_host,
     torch.Tensor.tolist: _to_host,

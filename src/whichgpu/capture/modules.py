@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_map
 
 from whichgpu.capture.patches import Patches
-from whichgpu.capture.phantom_tensor import PhantomTensor
+from whichgpu.capture.phantom_tensor import CUDA, PhantomTensor
 from whichgpu.errors import CaptureError
 
 
@@ -26,6 +28,15 @@ def install(patches: Patches) -> None:
         return plain_apply(module, fn, *args, **kwargs)
 
     patches.set(torch.nn.Module, "_apply", apply)
+    # DataParallel over the one device there is: nothing is split, tensors on the CPU move.
+    patches.set(sys.modules["torch.nn.parallel.data_parallel"], "scatter_kwargs", _move_all)
+
+
+def _move_all(inputs: Any, kwargs: Any, *args: Any, **options: Any) -> tuple[Any, Any]:
+    def move(value: Any) -> Any:
+        return value.to(CUDA) if isinstance(value, torch.Tensor) else value
+
+    return (tree_map(move, tuple(inputs)),), (tree_map(move, dict(kwargs or {})),)
 
 
 def _keeping_identity(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,21 +54,28 @@ def _keeping_identity(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def become(parameter: torch.Tensor, moved: torch.Tensor) -> None:
-    """Turn `parameter` into `moved`, its gradient left out, without changing which object it is.
+    """Turn `parameter` into `moved`, its gradient carried over, without changing which object it is.
+
+    torch.utils.swap_tensors does the same and refuses where something still refers to the old tensor: a weak reference,
+    or a graph of an earlier forward pass. A device that a program moves to for good needs neither.
 
     Raises:
-        CaptureError: If autograd still holds on to it.
+        CaptureError: If autograd holds on to it so that it cannot be exchanged.
     """
     new = torch.nn.Parameter(moved.detach(), parameter.requires_grad)
     for name, value in parameter.__dict__.items():
         new.__dict__.setdefault(name, value)
     grad, parameter.grad = parameter.grad, None
     try:
-        torch.utils.swap_tensors(parameter, new)
+        torch._C._swap_tensor_impl(parameter, new)
     except RuntimeError as error:
         raise CaptureError(
-            "A parameter that has already been used on the CPU cannot move to the phantom GPU. "
+            "A parameter that is in use on the CPU cannot move to the phantom GPU. "
             "Move the model with .to('cuda') before its first forward pass."
         ) from error
+    for name in ("__class__", "__dict__"):
+        before = getattr(parameter, name)
+        setattr(parameter, name, getattr(new, name))
+        setattr(new, name, before)
     if grad is not None:
         parameter.grad = grad.to(parameter.device)

@@ -15,7 +15,7 @@ from torch.optim import optimizer
 from torch.utils import _foreach_utils
 from torch.utils.data._utils import pin_memory
 
-from whichgpu.capture import cuda_facade, cuda_kernels, modules, phantom_tensor
+from whichgpu.capture import cuda_facade, cuda_kernels, modules, phantom_tensor, saving, tensor_types, threads
 from whichgpu.capture.autocast import Autocast
 from whichgpu.capture.fake_device import FakeDevice
 from whichgpu.capture.function_mode import PhantomFunctions
@@ -34,7 +34,11 @@ class Phantom:
     def __init__(self) -> None:
         self.device = FakeDevice()
         self.functions = PhantomFunctions(self.device)
-        self.notes: list[str] = []
+        self.notes = self.device.notes
+
+    def tell(self, note: str) -> None:
+        """Note something for the reader of a result, once."""
+        self.device.tell(note)
 
 
 # The phantom GPUs switched on, innermost last; a nested context uses the one there is.
@@ -56,11 +60,15 @@ def switched_on() -> Iterator[Phantom]:
     patches = Patches()
     library = torch.library.Library("aten", "IMPL")
     autocast = Autocast()
+    undo: list[Callable[[], None]] = []
     only_lifts_cpu = torch._C._only_lift_cpu_tensors()
     try:
         _active.append(phantom)
         phantom_tensor.active_dispatch = phantom.device.__torch_dispatch__
-        cuda_facade.install(patches, phantom.device.storages)
+        cuda_facade.install(patches, phantom.device, phantom.tell)
+        tensor_types.install(patches)
+        undo.append(saving.install(patches, phantom.device.storages.note))
+        threads.install(patches, phantom.functions, phantom.device)
         modules.install(patches)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Warning only once for all operators")
@@ -71,8 +79,13 @@ def switched_on() -> Iterator[Phantom]:
         with phantom.functions, phantom.device:
             yield phantom
     finally:
+        if torch.get_default_device().type == "cuda":
+            # The program's own choice, which nothing can follow from here on.
+            torch.set_default_device(None)
         torch._C._set_only_lift_cpu_tensors(only_lifts_cpu)
         patches.undo()
+        for function in undo:
+            function()
         autocast.clear()
         library._destroy()
         phantom_tensor.active_dispatch = None
@@ -111,9 +124,7 @@ def _install_torch(patches: Patches, phantom: Phantom, autocast: Autocast) -> No
     patches.set(pin_memory, "pin_memory", lambda data, device=None: data)
 
     def compile_nothing(model: Any = None, **kwargs: Any) -> Any:
-        note = "torch.compile was left out: the step is captured as eager PyTorch runs it."
-        if note not in phantom.notes:
-            phantom.notes.append(note)
+        phantom.tell("torch.compile was left out: the step is captured as eager PyTorch runs it.")
         return model if model is not None else (lambda function: function)
 
     patches.set(torch, "compile", compile_nothing)

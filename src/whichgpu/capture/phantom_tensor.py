@@ -69,6 +69,16 @@ class PhantomTensor(torch.Tensor):  # type: ignore[misc]
         extra = ", requires_grad=True" if self.requires_grad else ""
         return f"phantom(shape={tuple(self.shape)}, dtype={self.dtype}, device='{self.device}'{extra})"
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Return its form for pickle and torch.save; its values, where known, too."""
+        from whichgpu.capture.saving import reduced
+
+        return reduced(self)
+
+    def __format__(self, format_spec: str) -> str:
+        """Format the number of a tensor without dimensions, as torch does."""
+        return format(self.item(), format_spec) if format_spec and not self.dim() else repr(self)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> torch.Tensor:
         if id(self) in memo:
             found: torch.Tensor = memo[id(self)]

@@ -66,7 +66,7 @@ def record_job(
     told = [*notes, *phantom.notes]
     if device.placeholders_read > placeholders:
         told.append(
-            "The step reads values back from the device; the phantom GPU has none and gave zeros. "
+            "The step reads values back from the device; the phantom GPU has none and gave zeros and ones. "
             "Work that depends on them may differ."
         )
     job = Job(

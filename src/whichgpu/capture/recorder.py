@@ -51,14 +51,17 @@ class Recorder:
                 inputs[name] = tuple(None if v is None else self._tensor(v) for v in value)
             elif value is not None and name not in _PLACEMENT and value != traits.defaults.get(name, _NO_DEFAULT):
                 attributes[name] = _plain(value)
-        self._append(Op(traits.name, inputs, self._outputs(out), attributes, self._phase(), self.module))
+        self.append(Op(traits.name, inputs, self._outputs(out), attributes, self._phase(), self.module))
 
-    def record_transfer(self, name: str, inputs: dict[str, torch.Tensor], out: torch.Tensor) -> None:
+    def record_transfer(
+        self, name: str, inputs: dict[str, torch.Tensor], out: torch.Tensor, *, non_blocking: bool = False
+    ) -> None:
         """Append a copy between host and device."""
         if isinstance(out, PhantomTensor) and "src" not in inputs:
             self._storages.mark(out, "input")
         given = {k: self._tensor(v) for k, v in inputs.items()}
-        self._append(Op(name, given, (self._tensor(out),), {}, self._phase(), self.module))
+        attributes: dict[str, Attribute] = {"non_blocking": True} if non_blocking else {}
+        self.append(Op(name, given, (self._tensor(out),), attributes, self._phase(), self.module))
 
     def _phase(self) -> Phase:
         # Clipping gradients and the like belongs to the update, and no hook tells of it.
@@ -66,7 +69,8 @@ class Recorder:
             return "optimizer"
         return self.phase
 
-    def _append(self, op: Op) -> None:
+    def append(self, op: Op) -> None:
+        """Append one op."""
         self.ops.append(op)
         self._storages.clock = len(self.ops)
 

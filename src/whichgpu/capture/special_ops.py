@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy
 import torch
 
 from whichgpu.capture.op_traits import traits_of
 from whichgpu.capture.phantom_tensor import META, KernelCall, PhantomTensor, wrap
 from whichgpu.capture.shadow import forget, give_shadow, value_of
-from whichgpu.errors import CaptureError
+from whichgpu.units import MIB
 
 if TYPE_CHECKING:
     from whichgpu.capture.fake_device import FakeDevice
 
 aten = torch.ops.aten
+_LARGEST_ZEROED_BYTES = MIB
 Handler = Callable[["FakeDevice", Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
@@ -68,7 +71,8 @@ def _to_copy(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[
     if value is not None:
         give_shadow(out, value.detach().to(out.dtype, copy=True))
     if device.recorder is not None:
-        device.recorder.record_transfer("memcpy.h2d", {"self": source}, out)
+        waits_not = bool(kwargs.get("non_blocking"))
+        device.recorder.record_transfer("memcpy.h2d", {"self": source}, out, non_blocking=waits_not)
     return out
 
 
@@ -77,12 +81,24 @@ def _read_back(device: FakeDevice, source: PhantomTensor, kwargs: dict[str, Any]
     dtype = kwargs.get("dtype") or source.dtype
     if value is None:
         device.placeholders_read += 1
-        out = torch.zeros(source.shape, dtype=dtype)
+        out = placeholder(source.shape, dtype)
     else:
         out = value.to(dtype, copy=True)
     if device.recorder is not None:
-        device.recorder.record_transfer("memcpy.d2h", {"self": source}, out)
+        waits_not = bool(kwargs.get("non_blocking"))
+        device.recorder.record_transfer("memcpy.d2h", {"self": source}, out, non_blocking=waits_not)
     return out
+
+
+def placeholder(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+    """Return what is read back of a tensor whose values are not known: a one alone, zeros in numbers."""
+    if math.prod(shape) == 1 and dtype.is_floating_point:
+        return torch.ones(shape, dtype=dtype)
+    if math.prod(shape) * dtype.itemsize < _LARGEST_ZEROED_BYTES:
+        return torch.zeros(shape, dtype=dtype)
+    # Memory NumPy has not written to takes no place: a whole model may be copied to the host.
+    raw = torch.from_numpy(numpy.zeros(math.prod(shape) * dtype.itemsize, dtype=numpy.uint8))
+    return raw.view(dtype).view(shape)
 
 
 @handles(aten.copy_.default)
@@ -104,7 +120,8 @@ def _copy(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str
         target.zero_()
     if device.recorder is not None:
         way = "memcpy.h2d" if isinstance(target, PhantomTensor) else "memcpy.d2h"
-        device.recorder.record_transfer(way, {"self": target, "src": source}, target)
+        waits_not = bool(kwargs.get("non_blocking") or (len(args) > 2 and args[2]))
+        device.recorder.record_transfer(way, {"self": target, "src": source}, target, non_blocking=waits_not)
     return target
 
 
@@ -118,7 +135,8 @@ def _item(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str
     device.placeholders_read += 1
     if source.dtype == torch.bool:
         return False
-    return 0.0 if source.dtype.is_floating_point else 0
+    # One, for scripts divide by their loss and take its logarithm.
+    return 1.0 if source.dtype.is_floating_point else 0
 
 
 @handles(aten._pin_memory.default)
@@ -135,30 +153,3 @@ def _is_pinned(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dic
 def _unscale(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     # Gradients count as finite, so `found_inf` keeps the zero it was made with and the optimizer steps.
     return device.recorded(traits_of(func), args, kwargs, None)
-
-
-@handles(aten.index.Tensor)
-def _index(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    source, indices = args
-    if all(value_of(t) is not None for t in (source, *indices) if t is not None):
-        return NotImplemented
-    counted = [count for index in indices for count in _positions(index)]
-    with KernelCall():
-        out = wrap(func(source, counted))
-    device.storages.note(out)
-    return device.recorded(traits_of(func), args, kwargs, out)
-
-
-def _positions(index: torch.Tensor | None) -> list[torch.Tensor | None]:
-    """Return what stands for an index: a mask, whose values decide the shape of the result, for the places it picks."""
-    if index is None:
-        return [None]
-    if index.dtype not in (torch.bool, torch.uint8):
-        return [torch.empty(index.shape, dtype=index.dtype, device=META)]
-    mask = value_of(index)
-    if mask is None:
-        raise CaptureError(
-            "The shape of what indexing with a mask returns depends on values that the phantom GPU does not have. "
-            "Capture a step whose shapes are fixed, or keep the mask on the CPU."
-        )
-    return [torch.empty(int(mask.count_nonzero()), dtype=torch.int64, device=META)] * mask.dim()

@@ -1,0 +1,165 @@
+"""Values assumed where a step asks for some that the phantom GPU does not have.
+
+A step that only computes never asks. One that checks (`isfinite(loss)`), routes (`topk` of a router) or selects
+(`loss[loss > threshold]`) does, and what it then does depends on the answer. So answers are assumed that a step in good
+order would see, and that spread evenly:
+
+- numbers are finite, checks over all elements hold, and none over any does;
+- places of largest elements, draws and permutations are spread evenly over what they point into;
+- a mask nobody knows lets every second element through, and the reader of the result is told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from whichgpu.capture.phantom_tensor import PhantomTensor
+from whichgpu.capture.shadow import LARGEST_INTEGER_ELEMENTS, give_shadow, value_of
+
+if TYPE_CHECKING:
+    from whichgpu.capture.fake_device import FakeDevice
+
+aten = torch.ops.aten
+
+HALF = (
+    "Some shapes depend on values that the phantom GPU does not have: of elements chosen by such a mask it takes every "
+    "second one."
+)
+# (result, arguments) -> what to assume of the result
+Assumption = Callable[[PhantomTensor, tuple[Any, ...]], torch.Tensor | None]
+
+
+def _evenly(result: PhantomTensor, size: int, low: int = 0) -> torch.Tensor | None:
+    """Return whole numbers from `low` on, below `low + size`, each as often as the next."""
+    if not size:
+        return None
+    return (torch.arange(result.numel()) % size + low).view(result.shape).to(result.dtype)
+
+
+def _size_along(args: tuple[Any, ...], dim: Any) -> int:
+    shape: tuple[int, ...] = args[0].shape
+    return shape[dim] if shape and isinstance(dim, int) else math.prod(shape)
+
+
+def _argument(args: tuple[Any, ...], index: int, default: Any) -> Any:
+    return args[index] if len(args) > index else default
+
+
+def _places(dim_index: int, default: Any) -> Assumption:
+    def assume(result: PhantomTensor, args: tuple[Any, ...]) -> torch.Tensor | None:
+        return _evenly(result, _size_along(args, _argument(args, dim_index, default)))
+
+    return assume
+
+
+def _order(dim_index: int) -> Assumption:
+    def assume(result: PhantomTensor, args: tuple[Any, ...]) -> torch.Tensor | None:
+        dim = _argument(args, dim_index, -1)
+        if not result.dim():
+            return torch.zeros((), dtype=result.dtype)
+        shape = [1] * result.dim()
+        shape[dim] = -1
+        return torch.arange(result.shape[dim]).view(shape).expand(result.shape).to(result.dtype).contiguous()
+
+    return assume
+
+
+def _between(low_index: int | None, high_index: int) -> Assumption:
+    def assume(result: PhantomTensor, args: tuple[Any, ...]) -> torch.Tensor | None:
+        low = 0 if low_index is None else args[low_index]
+        return _evenly(result, args[high_index] - low, low)
+
+    return assume
+
+
+def _permutation(result: PhantomTensor, args: tuple[Any, ...]) -> torch.Tensor | None:
+    return _evenly(result, result.numel())
+
+
+def _constant(value: bool) -> Assumption:
+    return lambda result, args: torch.full(result.shape, value, dtype=result.dtype)
+
+
+def _against_infinity(holds: Callable[[float], bool | None]) -> Assumption:
+    """Return the answer to a comparison of finite numbers with an infinity or NaN; of others nothing is assumed."""
+
+    def assume(result: PhantomTensor, args: tuple[Any, ...]) -> torch.Tensor | None:
+        other = args[1]
+        if isinstance(other, torch.Tensor) or not isinstance(other, float) or math.isfinite(other):
+            return None
+        answer = holds(other)
+        return None if answer is None else torch.full(result.shape, answer)
+
+    return assume
+
+
+def _with_itself(answer: bool) -> Assumption:
+    def assume(result: PhantomTensor, args: tuple[Any, ...]) -> torch.Tensor | None:
+        return torch.full(result.shape, answer) if args[0] is args[1] else None
+
+    return assume
+
+
+# Operator -> for each of its results what is assumed of it.
+ASSUMPTIONS: dict[Any, tuple[Assumption | None, ...]] = {
+    aten.eq.Tensor: (_with_itself(True),),
+    aten.ne.Tensor: (_with_itself(False),),
+    aten.eq.Scalar: (_against_infinity(lambda other: False),),
+    aten.ne.Scalar: (_against_infinity(lambda other: True),),
+    aten.lt.Scalar: (_against_infinity(lambda other: other > 0),),
+    aten.le.Scalar: (_against_infinity(lambda other: other > 0),),
+    aten.gt.Scalar: (_against_infinity(lambda other: other < 0),),
+    aten.ge.Scalar: (_against_infinity(lambda other: other < 0),),
+    **dict.fromkeys((aten.isnan.default, aten.isinf.default), (_constant(False),)),
+    **dict.fromkeys((aten.isposinf.default, aten.isneginf.default), (_constant(False),)),
+    **dict.fromkeys((aten.all.default, aten.all.dim, aten.all.dims, aten._is_all_true.default), (_constant(True),)),
+    **dict.fromkeys((aten.any.default, aten.any.dim, aten.any.dims, aten._is_any_true.default), (_constant(False),)),
+    aten.topk.default: (None, _places(2, -1)),
+    **dict.fromkeys((aten.max.dim, aten.min.dim, aten.median.dim, aten.mode.default), (None, _places(1, -1))),
+    aten.kthvalue.default: (None, _places(2, -1)),
+    **dict.fromkeys((aten.argmax.default, aten.argmin.default), (_places(1, None),)),
+    aten.sort.default: (None, _order(1)),
+    aten.sort.stable: (None, _order(1)),
+    aten.argsort.default: (_order(1),),
+    aten.multinomial.default: (lambda result, args: _evenly(result, args[0].shape[-1]),),
+    aten.randint.default: (_between(None, 0),),
+    aten.randint.generator: (_between(None, 0),),
+    aten.randint.low: (_between(0, 1),),
+    aten.randint.low_generator: (_between(0, 1),),
+    aten.randint_like.default: (_between(None, 1),),
+    aten.randint_like.low_dtype: (_between(1, 2),),
+    aten.randperm.default: (_permutation,),
+    aten.randperm.generator: (_permutation,),
+}
+
+
+def assume(func: Any, args: tuple[Any, ...], out: Any) -> None:
+    """Give results of `func` values to go on with, where theirs are not known and may be asked for."""
+    assumptions = ASSUMPTIONS.get(func)
+    if assumptions is None:
+        return
+    results = out if isinstance(out, (tuple, list)) else (out,)
+    for assumption, result in zip(assumptions, results, strict=False):
+        if assumption is None or not isinstance(result, PhantomTensor) or value_of(result) is not None:
+            continue
+        if result.numel() <= LARGEST_INTEGER_ELEMENTS and not result.is_floating_point():
+            value = assumption(result, args)
+            if value is not None:
+                give_shadow(result, value)
+
+
+def mask_of(device: FakeDevice, tensor: torch.Tensor) -> torch.Tensor:
+    """Return which elements of `tensor` count as true: those that are, or every second one where nobody knows."""
+    value = value_of(tensor)
+    if value is not None:
+        return value != 0
+    device.tell(HALF)
+    mask = (torch.arange(tensor.numel()) % 2 == 0).view(tensor.shape)
+    if isinstance(tensor, PhantomTensor) and tensor.dtype == torch.bool:
+        # So that what else is chosen by this mask has as many elements.
+        give_shadow(tensor, mask)
+    return mask

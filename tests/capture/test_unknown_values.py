@@ -1,0 +1,134 @@
+"""What a step is told when it asks for values the phantom GPU does not have."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from whichgpu.capture.stand_in import HALF
+
+pytestmark = pytest.mark.usefixtures("phantom")
+
+
+def on_device(*shape):
+    return torch.randn(*shape, device="cuda")
+
+
+def test_a_step_in_good_order_passes_its_own_checks():
+    loss, scores = on_device(3).sum(), on_device(4, 3)
+    assert math.isfinite(loss.item())
+    assert torch.isfinite(loss)
+    assert not torch.isnan(loss)
+    assert torch.isfinite(scores).all()
+    assert not torch.isinf(scores).any()
+    assert not scores.isnan().any().item()
+    assert (scores == scores).all()
+    assert ((scores >= 0) & (scores <= 1)).all()
+    assert not (scores < 0).any()
+    assert torch.allclose(scores, scores * 2)
+    assert torch.equal(scores, scores * 2)
+    assert not torch.equal(scores, on_device(3, 4))
+    assert math.log10(1 / loss.item()) == 0
+
+
+def test_known_values_are_compared():
+    first, second = torch.tensor([1, 2], device="cuda"), torch.tensor([1, 3], device="cuda")
+    assert not torch.equal(first, second)
+    assert torch.equal(first, second - torch.tensor([0, 1], device="cuda"))
+    assert not (first == second).all()
+    assert (first != second).any()
+
+
+def test_distributions_take_their_parameters():
+    from torch import distributions
+
+    mean, scale = on_device(4, 3), on_device(4, 3).exp()
+    normal = distributions.Normal(mean, scale)
+    action = normal.rsample()
+    assert normal.log_prob(action).shape == (4, 3)
+    choice = distributions.Categorical(logits=mean).sample()
+    assert choice.shape == (4,)
+    assert set(choice.tolist()) <= {0, 1, 2}
+    assert distributions.kl_divergence(normal, distributions.Normal(0.0, torch.ones_like(scale))).shape == (4, 3)
+
+
+def test_places_are_spread_evenly():
+    router = on_device(12, 4).softmax(-1)
+    weights, experts = router.topk(2, -1)
+    assert weights.shape == experts.shape == (12, 2)
+    assert experts.flatten().bincount(minlength=4).tolist() == [6] * 4
+    mask = functional.one_hot(experts, 4).permute(2, 1, 0)
+    assert mask.shape == (4, 2, 12)
+    assert [torch.where(mask[e])[0].shape[0] for e in range(4)] == [6] * 4
+    assert on_device(6, 3).argmax(1).tolist() == [0, 1, 2, 0, 1, 2]
+    assert sorted(torch.randperm(5, device="cuda").tolist()) == [0, 1, 2, 3, 4]
+    assert set(torch.randint(2, 5, (9,), device="cuda").tolist()) == {2, 3, 4}
+    assert on_device(2, 3).sort(descending=True)[1].tolist() == [[0, 1, 2]] * 2
+    assert torch.multinomial(router, 1).max().item() == 3
+
+
+def test_a_mixture_of_experts_routes_every_token(record, names):
+    experts = nn.ModuleList([nn.Linear(8, 8) for _ in range(4)]).cuda()
+    gate, tokens = nn.Linear(8, 4).cuda(), on_device(64, 8)
+
+    def step():
+        weights, chosen = gate(tokens).softmax(-1).topk(2, -1)
+        out = torch.zeros_like(tokens)
+        for place, expert in enumerate(experts):
+            token, nth = torch.where(chosen == place)
+            out.index_add_(0, token, expert(tokens[token]) * weights[token, nth, None])
+        out.sum().backward()
+
+    job = record(step)
+    rows = [op.tensor("mat1").shape[0] for op in job.graph.ops if op.name == "aten.addmm.default"]
+    assert rows == [64, 32, 32, 32, 32]  # the gate, then two of four experts for each token
+    assert HALF not in job.notes
+
+
+def test_every_second_element_where_nobody_knows(record):
+    losses = functional.cross_entropy(
+        on_device(10, 3).requires_grad_(), torch.zeros(10).long().cuda(), reduction="none"
+    )
+    hard = losses > losses.mean()
+    kept = losses[hard]
+    assert kept.shape == (5,)
+    assert hard.sum().item() == 5
+    assert losses[~hard].shape == (5,)
+    assert hard.nonzero().shape == (5, 1)
+    assert losses.masked_select(hard).shape == (5,)
+    kept.mean().backward()
+    scores = on_device(7)
+    assert scores[scores > 0].shape == (4,)
+    assert scores.unique().shape == (7,)
+    scores[scores < 0] = 0.0
+    scores[scores > 1] *= 2
+    assert HALF in record(lambda: scores[scores > 0].sum()).notes
+
+
+def test_known_masks_are_exact():
+    labels = torch.tensor([1, -100, 2], device="cuda")
+    rows = on_device(3, 4)
+    assert rows[labels != -100].shape == (2, 4)
+    assert labels[labels != -100].tolist() == [1, 2]
+    assert rows.masked_select((labels > 0)[:, None]).shape == (8,)
+    assert torch.eye(3, device="cuda")[labels.clamp(min=0)].shape == (3, 3)
+
+
+def test_generation_goes_on():
+    model = nn.Sequential(nn.Embedding(50, 8), nn.Linear(8, 50)).cuda()
+    tokens = torch.zeros(2, 1, dtype=torch.long, device="cuda")
+    with torch.no_grad():
+        for _ in range(3):
+            logits = model(tokens)[:, -1]
+            lowest = torch.topk(logits, 5)[0][:, [-1]]
+            logits[logits < lowest] = -float("inf")
+            tokens = torch.cat([tokens, torch.multinomial(logits.softmax(-1), 1)], 1)
+    assert tokens.shape == (2, 4)
+    assert tokens.max().item() < 50
+
+
+def test_a_model_copied_to_the_host_takes_no_memory():
+    huge = torch.empty(2**33, dtype=torch.bfloat16, device="cuda")
+    assert huge.cpu().shape == (2**33,)
