@@ -115,7 +115,8 @@ def test_everything_replaced_is_put_back():
 def test_cuda_is_absent_again():
     use_phantom()
     assert not torch.cuda.is_available()
-    with pytest.raises(AssertionError, match="not compiled with CUDA"):
+    # torch asks once whether it has CUDA; if the phantom GPU was asked, the kernels refuse instead.
+    with pytest.raises((AssertionError, NotImplementedError), match="CUDA"):
         torch.zeros(1, device="cuda")
 
 

@@ -12,13 +12,13 @@ import torch
 # Optimizers import it on first use; it looks at torch.cuda then and must find the real one.
 import torch._dynamo
 from torch.optim import optimizer
-from torch.utils import _foreach_utils
+from torch.utils import _device, _foreach_utils
 from torch.utils.data._utils import pin_memory
 
 from whichgpu.capture import cuda_facade, cuda_kernels, modules, phantom_tensor, saving, tensor_types, threads
 from whichgpu.capture.autocast import Autocast
 from whichgpu.capture.fake_device import FakeDevice
-from whichgpu.capture.function_mode import PhantomFunctions
+from whichgpu.capture.function_mode import PhantomFunctions, device_type
 from whichgpu.capture.patches import Patches
 from whichgpu.capture.phantom_tensor import CUDA, PhantomTensor
 
@@ -79,7 +79,7 @@ def switched_on() -> Iterator[Phantom]:
         with phantom.functions, phantom.device:
             yield phantom
     finally:
-        if torch.get_default_device().type == "cuda":
+        if _device.CURRENT_DEVICE is not None and device_type(_device.CURRENT_DEVICE) == "cuda":
             # The program's own choice, which nothing can follow from here on.
             torch.set_default_device(None)
         torch._C._set_only_lift_cpu_tensors(only_lifts_cpu)
