@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: run test bench graphs gpu-check clean
+.PHONY: run test bench graphs gpu-check calibrate clean
 
 run: $(STAMP)
 	$(BIN)/whichgpu compare
@@ -18,6 +18,12 @@ test: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.speed
+
+# Both need ../shared/measurements. torchvision's binary is not used: only its Python is imported.
+calibrate: $(STAMP)
+	$(PIP) install --quiet --no-deps timm torchvision==0.28.0
+	$(BIN)/python -W ignore -m benchmarks.calibrate
+	$(BIN)/python -W ignore -m benchmarks.validate
 
 gpu-check: $(STAMP)
 	$(BIN)/python -m benchmarks.gpu_check

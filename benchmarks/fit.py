@@ -32,6 +32,8 @@ SOFT = 0.1
 KERNEL_WEIGHT = 4.0
 # And one measured rate of large products as much as this many.
 PRODUCT_WEIGHT = 4.0
+# Many models on one GPU: each tells less than the same model on many.
+TIMM_WEIGHT = 0.5
 # The eager call around a kernel and the kernel itself, one of which hides the other.
 CALL_NORM = 3.0
 
@@ -166,7 +168,8 @@ def _residuals(data: Data, efficiencies: Efficiencies, values: Mapping[str, floa
         seconds *= values.get(f"software.{row.job}.{row.software}", 1.0)
         name = extra_name(row)
         seconds += 0.0 if name is None else values[name]
-        parts.append(np.array([np.log(seconds / row.seconds)]))
+        weight = TIMM_WEIGHT if row.job.startswith("timm:") else 1.0
+        parts.append(np.array([np.log(seconds / row.seconds) * weight**0.5]))
     for rows in data.kernels:
         log = np.log(predict_kernels(rows, efficiencies, values[f"call_s.{rows.gpu}"]) / rows.seconds)
         parts.append(log * _kernel_weights(rows))

@@ -53,6 +53,8 @@ COMMON = (
     Parameter("compute.kinds.convolution.fp32", 1.1, 0.2),
     Parameter("memory.kinds.matmul", 0.8, 0.3, 1.0),
     Parameter("memory.kinds.convolution", 0.8, 0.3, 1.0),
+    Parameter("memory.kinds.depthwise_convolution", 0.46, 0.4, 1.0),
+    Parameter("memory.kinds.depthwise_convolution.channels_last", 1.0, 0.3),
     Parameter("memory.kinds.elementwise", 0.85, 0.15, 1.0),
     Parameter("memory.kinds.copy", 0.6, 0.3, 1.0),
     Parameter("memory.kinds.normalization", 0.8, 0.3, 1.0),

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.bert_large import bert_large
 from benchmarks.gpu_names import device_of
+from benchmarks.timm_models import timm_job, timm_names
 from whichgpu.cost import tabulate
 from whichgpu.devices.device import Device
 from whichgpu.estimate.recast import recast
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from whichgpu.cost.kernel_table import KernelTable
 
 SQUAD_TOKENS = 384
+# Models of timm's to fit to, and as many to predict only.
+TIMM_MODELS = 40
+TIMM_SEED = 1
 # Runs ten times slower than any board of their class: something else was measured.
 BROKEN = {("RTX A4000", "bert-large-384")}
 # Software generations by the torch inside: each is 10-20 % faster than the one before on one GPU.
@@ -39,7 +44,7 @@ class StepRow:
         source: Who published it.
         gpu: What they call the GPU.
         device: The device.
-        job: "resnet50" or "bert-large-384".
+        job: "resnet50", "bert-large-384", or "timm:" with the model and the shape of its images.
         precision: What it was trained in.
         layout: "nchw", "channels_last" or "".
         batch: Samples a step.
@@ -84,6 +89,10 @@ def published_job(name: str, precision: str, layout: str, batch: int) -> Job:
     """
     if name == "resnet50":
         return workload("resnet50", batch=batch, precision=precision, layout=layout)
+    if name.startswith("timm:"):
+        _, model, shape = name.split(":")
+        channels, height, width = (int(side) for side in shape.split("x"))
+        return timm_job(model, layout, batch, (channels, height, width))
     length = int(name.removeprefix("bert-large-").removesuffix("-gradients"))
     if length == SQUAD_TOKENS and precision == "amp-fp16":
         job = bert_large(length, batch, "bf16")
@@ -145,14 +154,33 @@ def _nvidia(measurements: Path) -> Iterator[StepRow]:
 
 
 def _timm(measurements: Path) -> Iterator[StepRow]:
-    """Timm's training benchmarks of ResNet-50 on an RTX 3090: AMP, a fixed batch on the GPU, no gradient scaler."""
+    """Timm's training benchmark of ResNet-50 on an RTX 3090."""
+    return _timm_rows(measurements, {"resnet50"}, {"resnet50"})
+
+
+def load_timm_rows(measurements: Path) -> list[StepRow]:
+    """Return timm's training benchmarks of models drawn at random: half to fit to, half to be predicted only.
+
+    Raises:
+        MissingExtraError: If timm is not installed.
+    """
+    frame = _read(measurements, "timm.csv.gz")
+    names = sorted({str(m).removeprefix("timm:") for m in frame.model[frame.task == "train"]} & timm_names())
+    drawn = Random(TIMM_SEED).sample([name for name in names if name != "resnet50"], 2 * TIMM_MODELS)
+    return list(_timm_rows(measurements, set(drawn), set(drawn[:TIMM_MODELS])))
+
+
+def _timm_rows(measurements: Path, names: set[str], fitted: set[str]) -> Iterator[StepRow]:
+    """AMP on an RTX 3090 with torch 1.12: a fixed batch on the GPU, no gradient scaler."""
     layouts = {"nchw": "nchw", "nhwc": "channels_last"}
     frame = _read(measurements, "timm.csv.gz")
-    kept = frame[(frame.model == "timm:resnet50") & (frame.task == "train") & (frame.compiled == 0)]
+    kept = frame[(frame.task == "train") & (frame.compiled == 0) & (frame.framework_version == "1.12")]
     for record in kept.itertuples():
-        minor = int(str(record.framework_version).split(".")[1])
-        generation = GENERATIONS[1 + (minor > 10)]
-        row = _row("timm", record, "resnet50", layouts[record.layout], generation, record.step_ms / 1e3, True)
+        name = str(record.model).removeprefix("timm:")
+        if name not in names:
+            continue
+        job = name if name == "resnet50" else f"timm:{name}:{record.input_shape}"
+        row = _row("timm", record, job, layouts[record.layout], NEWEST, record.step_ms / 1e3, name in fitted)
         if row is not None:
             yield row
 

@@ -153,11 +153,15 @@ def _grouped(
 
 
 def _by_job(checks: Iterable[Check]) -> Groups:
-    return _grouped(checks, lambda c: (c.row.job, c.row.precision))
+    return _grouped(checks, lambda c: (_job(c.row), c.row.precision))
 
 
 def _by_source(checks: Iterable[Check]) -> Groups:
-    return _grouped(checks, lambda c: (c.row.source, c.row.job))
+    return _grouped(checks, lambda c: (c.row.source, _job(c.row)))
+
+
+def _job(row: StepRow) -> str:
+    return f"models of timm's, {row.layout}" if row.job.startswith("timm:") else row.job
 
 
 if __name__ == "__main__":
