@@ -19,13 +19,15 @@ class StepWatch:
 
     Attributes:
         optimizers: Every optimizer that has made a step.
+        phase: The part of the step that runs now.
         roots: Every module that was called from outside of any other.
     """
 
     def __init__(self, storages: Storages) -> None:
         self.optimizers: list[torch.optim.Optimizer] = []
         self.roots: list[torch.nn.Module] = []
-        self.recorder: Any = None
+        self.phase: Phase = "forward"
+        self._recorder: Any = None
         self._storages = storages
         self._paths: dict[int, str] = {}
         self._stack: list[str] = []
@@ -54,6 +56,13 @@ class StepWatch:
         self._patches.undo()
         for handle in self._handles:
             handle.remove()
+
+    def tell(self, recorder: Any) -> None:
+        """From now on tell `recorder` where the step is; None ends that. It may begin in the middle of a step."""
+        self._recorder = recorder
+        if recorder is not None:
+            recorder.phase = self.phase
+            recorder.module = self._stack[-1] if self._stack else ""
 
     def mark_residents(self) -> None:
         """Note what is known of the storages that live now."""
@@ -89,10 +98,9 @@ class StepWatch:
             self._storages.mark(value, kind)
 
     def _go(self, phase: Phase) -> Phase:
-        if self.recorder is None:
-            return phase
-        before: Phase = self.recorder.phase
-        self.recorder.phase = phase
+        before, self.phase = self.phase, phase
+        if self._recorder is not None:
+            self._recorder.phase = phase
         return before
 
     def _in_backward_phase(self, function: Any) -> Any:
@@ -102,8 +110,8 @@ class StepWatch:
                 return function(*args, **kwargs)
             finally:
                 self._go(before)
-                if self.recorder is not None:
-                    self.recorder.was_backward = True
+                if self._recorder is not None:
+                    self._recorder.was_backward = True
                 self.mark_gradients()
 
         return wrapped
@@ -127,13 +135,13 @@ class StepWatch:
                 for name, child in module.named_modules():
                     self._paths.setdefault(id(child), name)
         self._stack.append(path)
-        if self.recorder is not None:
-            self.recorder.module = path
+        if self._recorder is not None:
+            self._recorder.module = path
 
     def _leave_module(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         self._stack.pop()
-        if self.recorder is not None:
-            self.recorder.module = self._stack[-1] if self._stack else ""
+        if self._recorder is not None:
+            self._recorder.module = self._stack[-1] if self._stack else ""
 
     def _enter_optimizer(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         if not any(optimizer is o for o in self.optimizers):

@@ -1,0 +1,138 @@
+"""The child process of one pass: ``python -P -m whichgpu.capture.script.child REQUEST``.
+
+The outcome is written when the steps needed were seen, before the script is stopped: what it does while it ends can
+neither spoil nor delay the result.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from whichgpu.capture.script.outcome import PassOutcome
+from whichgpu.capture.script.request import PassRequest
+
+RESULT = "result.json"
+# What a script may take to end once it was told to.
+_GRACE_S = 5.0
+
+
+def main() -> None:
+    """Run the pass that the file named on the command line asks for."""
+    begin = time.perf_counter()
+    request = PassRequest.from_document(json.loads(Path(sys.argv[1]).read_bytes()))
+    place = _Place(Path(request.scratch) / RESULT, begin)
+    try:
+        _run(request, place)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Threads and exit handlers of the script have nothing left to do.
+        os._exit(0)
+
+
+class _Place:
+    """Where the outcome goes, once."""
+
+    def __init__(self, path: Path, begin: float) -> None:
+        self._path = path
+        self._begin = begin
+        self._process = os.getpid()
+        self.is_written = False
+        # The script's writing is redirected, ours is not.
+        self._open, self._replace = os.open, os.replace
+
+    def write(self, outcome: PassOutcome) -> None:
+        """Write it whole or not at all."""
+        if self.is_written or os.getpid() != self._process:
+            return
+        self.is_written = True
+        outcome.seconds = time.perf_counter() - self._begin
+        part = f"{self._path}.part"
+        number = self._open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            json.dump(outcome.to_document(), file)
+        self._replace(part, self._path)
+
+    def write_and_leave_soon(self, outcome: PassOutcome) -> None:
+        """Write it, and see to it that the process ends although the script may catch everything."""
+        self.write(outcome)
+        timer = threading.Timer(_GRACE_S, os._exit, (0,))
+        timer.daemon = True
+        timer.start()
+
+
+def _run(request: PassRequest, place: _Place) -> None:
+    from whichgpu.capture.script.stopped import Stopped
+
+    try:
+        os.chdir(request.call.folder)
+        made = _pass(request, place)
+        from whichgpu.capture.script.as_main import run_as_main
+
+        with made.installed():
+            try:
+                run_as_main(request.call, request.step_marker)
+            except Stopped:
+                pass
+            except BaseException as error:
+                place.write(_failed(made.outcome(), error))
+            else:
+                place.write(made.outcome())
+    except BaseException as error:
+        # Not the script's doing.
+        place.write(PassOutcome("crashed", error=_last_line(error), traceback=traceback.format_exc()))
+
+
+def _pass(request: PassRequest, place: _Place) -> Any:
+    if request.kind == "phantom":
+        from whichgpu.capture.script.phantom_pass import PhantomPass
+
+        return PhantomPass(request, place.write_and_leave_soon)
+    from whichgpu.capture.script.real_pass import RealPass
+
+    return RealPass(request, place.write_and_leave_soon)
+
+
+def _failed(outcome: PassOutcome, error: BaseException) -> PassOutcome:
+    """Return `outcome` with how the script ended; one that had ended well enough stays so."""
+    if isinstance(error, SystemExit) and error.code in (None, 0):
+        return outcome
+    if outcome.status == "done":
+        # Too few steps for a good figure, but steps.
+        outcome.seen.tell(f"The script failed after the steps that were seen: {_last_line(error)}")
+        return outcome
+    outcome.status = "failed"
+    outcome.exit_code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
+    outcome.error = outcome.error or _last_line(error)
+    outcome.traceback = "" if isinstance(error, SystemExit) else own_traceback(error)
+    return outcome
+
+
+def _last_line(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"it left with exit code {error.code}" if isinstance(error.code, int) else str(error.code)
+    return traceback.format_exception_only(error)[-1].strip()
+
+
+def own_traceback(error: BaseException) -> str:
+    """Return the traceback as Python prints it, without the frames of this package."""
+    here = str(Path(__file__).parents[2]) + os.sep
+    report = traceback.TracebackException.from_exception(error)
+    waiting: list[traceback.TracebackException | None] = [report]
+    while waiting:
+        part = waiting.pop()
+        if part is not None:
+            part.stack = traceback.StackSummary.from_list([f for f in part.stack if not f.filename.startswith(here)])
+            waiting += [part.__cause__, part.__context__, *(part.exceptions or ())]
+    return "".join(report.format())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Starting the child process of a pass, keeping it within its limits, and ending it with all it has started."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from whichgpu.capture.script.outcome import PassOutcome, Status
+from whichgpu.capture.script.request import PassRequest
+from whichgpu.units import binary_bytes, duration
+
+_POLL_S = 0.05
+_LOOK_AT_MEMORY_S = 0.25
+_OUTPUT_LINES = 30
+_PACKAGES = str(Path(__file__).parents[3])
+
+
+def run_pass(request: PassRequest, timeout_s: float, memory_bytes: float | None) -> PassOutcome:
+    """Run one pass over the script in a process of its own and return how it ended.
+
+    Args:
+        request: What to run; its scratch folder is made here.
+        timeout_s: After these seconds the process is ended.
+        memory_bytes: Above these resident bytes it is ended; None for no limit.
+    """
+    begin = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="whichgpu-", ignore_cleanup_errors=True) as folder:
+        scratch = Path(folder).resolve()
+        (scratch / "tmp").mkdir()
+        asked = replace(request, scratch=str(scratch))
+        place = scratch / "request.json"
+        place.write_text(json.dumps(asked.to_document()))
+        log = scratch / "output.txt"
+        with log.open("wb") as output, _started(asked, place, output) as child:
+            limit = _wait(child, begin + timeout_s, memory_bytes)
+        found = _read(scratch / "result.json")
+        if found is None:
+            found = PassOutcome(limit or "crashed", exit_code=child.returncode, error=_how_it_died(child.returncode))
+            if limit == "timeout":
+                found.error = f"it was still running after {duration(timeout_s)}"
+            elif limit == "memory" and memory_bytes is not None:
+                found.error = f"it needs more than the {binary_bytes(memory_bytes)} of memory that are free"
+        found.output = _last_lines(log)
+        found.seconds = time.perf_counter() - begin
+        return found
+
+
+@contextmanager
+def _started(request: PassRequest, place: Path, output: object) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-P", "-m", "whichgpu.capture.script.child", str(place)]
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,  # type: ignore[call-overload]
+        stderr=subprocess.STDOUT,
+        env=_environment(request),
+        start_new_session=True,
+    )
+    try:
+        yield child
+    finally:
+        _end(child)
+
+
+def _environment(request: PassRequest) -> dict[str, str]:
+    from whichgpu.capture.script.trackers import OFFLINE
+
+    paths = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+    return {
+        **os.environ,
+        **OFFLINE,
+        "PYTHONPATH": os.pathsep.join([*paths, _PACKAGES]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "TMPDIR": str(Path(request.scratch) / "tmp"),
+        # A GPU of this machine would be neither the phantom nor this CPU.
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+
+
+def _wait(child: subprocess.Popen[bytes], until: float, memory_bytes: float | None) -> Status | None:
+    """Wait for the child's end; return which limit it ran into, or None."""
+    looked = 0.0
+    while True:
+        try:
+            child.wait(timeout=_POLL_S)
+            return None
+        except subprocess.TimeoutExpired:
+            now = time.perf_counter()
+        if now > until:
+            return "timeout"
+        if memory_bytes is not None and now - looked > _LOOK_AT_MEMORY_S:
+            looked = now
+            if _resident_bytes(child.pid) > memory_bytes:
+                return "memory"
+
+
+def _resident_bytes(group: int) -> int:
+    """Return the resident bytes of all processes of a session; 0 where the system does not tell."""
+    page_bytes = os.sysconf("SC_PAGE_SIZE")
+    total = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        # Session and resident pages are fields 6 and 24 of proc(5), the third being the first after the name.
+        if int(fields[3]) == group:
+            total += int(fields[21]) * page_bytes
+    return total
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End the child and everything in its process group."""
+    for number in (signal.SIGKILL,) if child.poll() is not None else (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(child.pid, number)
+        except (ProcessLookupError, PermissionError):
+            break
+        if number == signal.SIGTERM:
+            try:
+                child.wait(timeout=0.5)
+            except subprocess.TimeoutExpired:
+                continue
+    child.wait()
+
+
+def _read(result: Path) -> PassOutcome | None:
+    try:
+        return PassOutcome.from_document(json.loads(result.read_bytes()))
+    except (OSError, ValueError):
+        return None
+
+
+def _last_lines(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join(lines[-_OUTPUT_LINES:])
+
+
+def _how_it_died(code: int) -> str:
+    if code < 0:
+        return f"its process was ended by {signal.Signals(-code).name}"
+    return f"its process ended with exit code {code} and no word"

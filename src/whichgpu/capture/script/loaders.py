@@ -1,0 +1,106 @@
+"""Watching DataLoaders: how long they are, how long a batch takes, which of them feed the training steps."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from whichgpu.capture.patches import Patches
+from whichgpu.capture.script.seen import LoaderSeen
+from whichgpu.capture.script.watch import ScriptWatch, first_rows
+
+_WORKERS = "_whichgpu_workers"
+_OF_WORKERS = (
+    *("num_workers", "prefetch_factor", "persistent_workers", "multiprocessing_context", "timeout"),
+    *("pin_memory", "pin_memory_device", "worker_init_fn"),
+)
+
+
+def install(patches: Patches, watch: ScriptWatch) -> None:
+    """Let every iterator of a DataLoader report its batches to `watch`."""
+    plain = DataLoader.__iter__
+    known: dict[int, str] = {}
+
+    def iterate(loader: Any) -> Any:
+        if not watch.is_here:
+            return plain(loader)
+        key = known.get(id(loader))
+        if key is None:
+            key = known[id(loader)] = str(len(known))
+            watch.seen.loaders[key] = _describe(loader)
+            # Its number must not be given to another one.
+            kept.append(loader)
+        return _Batches(plain(loader), key, watch)
+
+    kept: list[Any] = []
+    patches.set(DataLoader, "__iter__", iterate)
+
+
+def install_in_process(patches: Patches) -> None:
+    """Let loaders load in this process, without pinned memory: workers know nothing of a phantom GPU."""
+    plain = DataLoader.__init__
+    names = list(inspect.signature(plain).parameters)[1:]
+
+    def init(loader: Any, *args: Any, **kwargs: Any) -> None:
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        # Set first: a loader refuses new attributes of some names once it is made.
+        loader.__dict__[_WORKERS] = given.get("num_workers", 0)
+        for name in _OF_WORKERS:
+            given.pop(name, None)
+        plain(loader, **given)
+
+    patches.set(DataLoader, "__init__", init)
+
+
+def _describe(loader: Any) -> LoaderSeen:
+    batch = loader.batch_size
+    if batch is None:
+        batch = getattr(loader.batch_sampler, "batch_size", None)
+    return LoaderSeen(
+        dataset=type(loader.dataset).__name__,
+        samples=_length(loader.dataset),
+        batches=_length(loader),
+        batch=batch if isinstance(batch, int) else None,
+        workers=loader.__dict__.get(_WORKERS, loader.num_workers),
+    )
+
+
+def _length(sized: Any) -> int | None:
+    try:
+        return len(sized)
+    except (TypeError, NotImplementedError, AttributeError):
+        return None
+
+
+class _Batches:
+    """An iterator over batches that reports each one."""
+
+    def __init__(self, plain: Any, key: str, watch: ScriptWatch) -> None:
+        self._plain = plain
+        self._key = key
+        self._watch = watch
+
+    def __iter__(self) -> _Batches:
+        return self
+
+    def __len__(self) -> int:
+        return len(self._plain)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._plain, name)
+
+    def __next__(self) -> Any:
+        begin = time.perf_counter()
+        batch = next(self._plain)
+        interval = self._watch.interval
+        interval.loading_s += time.perf_counter() - begin
+        if torch.is_grad_enabled():
+            interval.batches[self._key] = interval.batches.get(self._key, 0) + 1
+        loader = self._watch.seen.loaders[self._key]
+        if loader.batch is None:
+            loader.batch = first_rows(batch)
+        return batch

@@ -1,0 +1,146 @@
+"""The phantom pass: the script on a GPU that is not there, until one steady step of it has been recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from whichgpu.capture.patches import Patches
+from whichgpu.capture.phantom import Phantom, switched_on
+from whichgpu.capture.script import loaders, options_seen
+from whichgpu.capture.script.outcome import PassOutcome
+from whichgpu.capture.script.request import PassRequest
+from whichgpu.capture.script.seen import Interval
+from whichgpu.capture.script.steps import StepEnds
+from whichgpu.capture.script.stopped import Stopped
+from whichgpu.capture.script.watch import ScriptWatch
+from whichgpu.capture.self_test import run_self_test
+from whichgpu.capture.step_recording import PLACEHOLDERS, StepRecording, uses_device
+from whichgpu.capture.step_watch import StepWatch
+from whichgpu.graph import Graph, Job, job_to_document
+
+# Steps recorded at most to find one without an evaluation in it.
+_MOST_RECORDED = 4
+
+ONLY_FIRST = "Only one step was seen: the first, which lacks what comes before the model is called."
+NOTHING_ON_DEVICE = (
+    "The script trains on the CPU even where there is a GPU: nothing of its step ran on one. "
+    'Give it its own option for a GPU (such as --device cuda), or move model and batches to "cuda".'
+)
+
+
+@dataclass(slots=True)
+class _Recorded:
+    """A step that was recorded."""
+
+    graph: Graph
+    interval: Interval
+    index: int
+    read_placeholders: bool
+
+
+class PhantomPass:
+    """Records steps until one is like the one before it.
+
+    Args:
+        request: What was asked for.
+        on_done: Called with the outcome before the script is stopped.
+    """
+
+    def __init__(self, request: PassRequest, on_done: Callable[[PassOutcome], None]) -> None:
+        self._request = request
+        self._on_done = on_done
+        self._recorded: list[_Recorded] = []
+        self._recording: StepRecording | None = None
+        self._phantom: Phantom | None = None
+        self.watch = ScriptWatch(self._after_step)
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Give torch the phantom GPU and watch the script that runs meanwhile."""
+        patches = Patches()
+        ends = StepEnds(self.watch, self._request.step_marker)
+        with switched_on() as phantom:
+            run_self_test()
+            self._phantom = phantom
+            with StepWatch(phantom.device.storages) as self._step_watch:
+                try:
+                    self.watch.install(patches)
+                    # After the hooks of the step's parts, so that these have ended when the step does.
+                    ends.install(patches)
+                    loaders.install_in_process(patches)
+                    loaders.install(patches, self.watch)
+                    options_seen.install(patches, self.watch.seen)
+                    self.watch.on_training_call = self._record_first
+                    yield
+                finally:
+                    ends.remove()
+                    patches.undo()
+
+    def _record_first(self) -> None:
+        """Begin to record the very first step, in case there is no other."""
+        self.watch.on_training_call = None
+        self._start()
+
+    def _start(self) -> None:
+        assert self._phantom is not None
+        self._recording = StepRecording(self._phantom, self._step_watch)
+
+    def _after_step(self, interval: Interval) -> None:
+        self.watch.on_training_call = None
+        self._take(interval)
+        if self._is_enough():
+            self._on_done(self.outcome())
+            raise Stopped
+        self._start()
+
+    def _take(self, interval: Interval) -> None:
+        recording, self._recording = self._recording, None
+        if recording is None:
+            return
+        graph = recording.graph()
+        index = len(self.watch.seen.intervals) - 1
+        self._recorded.append(_Recorded(graph, interval, index, recording.read_placeholders))
+
+    def _is_enough(self) -> bool:
+        intervals = self.watch.seen.intervals
+        if len(intervals) == 1:
+            # Its optimizer state was made in it, and what led up to it may be anything.
+            return False
+        if not intervals[-1].evaluation_calls:
+            return True
+        if len(intervals) > 2 and intervals[-1].shape == intervals[-2].shape:
+            return True
+        return len(intervals) > _MOST_RECORDED
+
+    def outcome(self) -> PassOutcome:
+        """Return the best step recorded, as a job."""
+        seen = self.watch.seen
+        if self._recording is not None:
+            self._recording.stop()
+        options_seen.note_tf32(seen)
+        assert self._phantom is not None
+        for note in self._phantom.notes:
+            seen.tell(note)
+        outcome = PassOutcome("ended", seen, threads=torch.get_num_threads())
+        # A script starts again in its second phase: what was recorded before is of the first.
+        later = [r for r in self._recorded if r.index > 0] or self._recorded
+        if not later:
+            return outcome
+        chosen = min(later, key=lambda r: (r.interval.evaluation_calls, -r.index))
+        if not uses_device(chosen.graph):
+            outcome.status, outcome.error = "failed", NOTHING_ON_DEVICE
+            return outcome
+        if chosen.index == 0:
+            seen.tell(ONLY_FIRST)
+        if chosen.read_placeholders:
+            seen.tell(PLACEHOLDERS)
+        seen.recorded = chosen.index
+        outcome.status = "done"
+        outcome.job = job_to_document(
+            Job(self._request.call.name, chosen.graph, 1, source=f"torch {torch.__version__}")
+        )
+        return outcome

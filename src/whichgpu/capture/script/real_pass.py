@@ -1,0 +1,68 @@
+"""The real pass: the script on this machine's CPU, until some steps of it have been timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from whichgpu.capture.patches import Patches
+from whichgpu.capture.script import loaders, options_seen, redirect
+from whichgpu.capture.script.outcome import PassOutcome
+from whichgpu.capture.script.request import PassRequest
+from whichgpu.capture.script.seen import Interval
+from whichgpu.capture.script.steps import StepEnds
+from whichgpu.capture.script.stopped import Stopped
+from whichgpu.capture.script.watch import ScriptWatch
+
+# The first step makes optimizer state and chooses kernels.
+_WARMUP_STEPS = 1
+_MOST_STEPS = 300
+
+
+class RealPass:
+    """Times steps for as long as asked, one after the first at the least.
+
+    Args:
+        request: What was asked for.
+        on_done: Called with the outcome before the script is stopped.
+    """
+
+    def __init__(self, request: PassRequest, on_done: Callable[[PassOutcome], None]) -> None:
+        self._request = request
+        self._on_done = on_done
+        self._first_ended: float | None = None
+        self.watch = ScriptWatch(self._after_step)
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Watch the script that runs meanwhile, with all it does on a GPU done on the CPU."""
+        patches = Patches()
+        ends = StepEnds(self.watch, self._request.step_marker)
+        try:
+            redirect.install(patches, pretends_cuda=self._request.pretends_cuda)
+            self.watch.install(patches)
+            ends.install(patches)
+            loaders.install(patches, self.watch)
+            options_seen.install(patches, self.watch.seen)
+            yield
+        finally:
+            ends.remove()
+            patches.undo()
+
+    def _after_step(self, interval: Interval) -> None:
+        now = time.perf_counter()
+        steps = len(self.watch.seen.intervals)
+        if steps <= _WARMUP_STEPS or self._first_ended is None:
+            self._first_ended = now
+            return
+        if now - self._first_ended + interval.seconds > self._request.seconds or steps >= _MOST_STEPS:
+            self._on_done(self.outcome())
+            raise Stopped
+
+    def outcome(self) -> PassOutcome:
+        """Return what was timed."""
+        seen = self.watch.seen
+        return PassOutcome("done" if seen.intervals else "ended", seen, threads=torch.get_num_threads())

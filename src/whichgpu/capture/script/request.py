@@ -1,0 +1,42 @@
+"""What the parent asks of the child process that runs the script once, as a JSON file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from whichgpu.capture.script.call import ScriptCall
+
+PassKind = Literal["phantom", "real"]
+
+
+@dataclass(frozen=True, slots=True)
+class PassRequest:
+    """One pass over the script.
+
+    Attributes:
+        call: The script.
+        kind: "phantom": record a step on the phantom GPU; "real": time steps on this machine's CPU.
+        scratch: Folder for the result, for temporary files and for what the script writes.
+        seconds: How long the real pass times steps.
+        allow_writes: Whether the script may write where it wants.
+        pretends_cuda: Whether torch says in the real pass that there is a GPU, which is then this CPU.
+        step_marker: "module:function" whose return ends a step; "" to find out.
+    """
+
+    call: ScriptCall
+    kind: PassKind
+    scratch: str
+    seconds: float = 10.0
+    allow_writes: bool = False
+    pretends_cuda: bool = False
+    step_marker: str = ""
+
+    def to_document(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {**asdict(self), "call": self.call.to_document()}
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> PassRequest:
+        """Return what `to_document` described."""
+        return replace(cls(**document), call=ScriptCall.from_document(document["call"]))

@@ -1,0 +1,109 @@
+"""What a pass saw of a script: its steps, its data, its options. Plain data that crosses between processes as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Marker = Literal["", "optimizer", "optimizers", "backward", "function"]
+
+
+@dataclass(slots=True)
+class LoaderSeen:
+    """A DataLoader.
+
+    Attributes:
+        dataset: Name of its dataset's class.
+        samples: Samples in the dataset; None if it does not tell.
+        batches: Batches of one pass over it; None likewise.
+        batch: Samples of one batch, as it was told or as the first batch shows; None if neither tells.
+        workers: Processes that load.
+    """
+
+    dataset: str
+    samples: int | None
+    batches: int | None
+    batch: int | None
+    workers: int
+
+
+@dataclass(slots=True)
+class Interval:
+    """What happened between the ends of two steps.
+
+    Attributes:
+        seconds: Wall time.
+        loading_s: Part of it spent waiting for batches.
+        evaluation_s: Part of it spent in models that were evaluated.
+        backward_calls: Backward passes, those inside of an optimizer's step left out.
+        training_calls: Calls of models from outside, with gradients.
+        evaluation_calls: Calls of models from outside, without gradients and in evaluation mode.
+        batches: Batches fetched, by loader.
+        input_rows: First dimension of the first tensor given to a model in training; None if there was none.
+    """
+
+    seconds: float = 0.0
+    loading_s: float = 0.0
+    evaluation_s: float = 0.0
+    backward_calls: int = 0
+    training_calls: int = 0
+    evaluation_calls: int = 0
+    batches: dict[str, int] = field(default_factory=dict)
+    input_rows: int | None = None
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """What two steps of a kind have in common."""
+        return self.backward_calls, self.training_calls, self.evaluation_calls, tuple(sorted(self.batches.items()))
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one pass saw.
+
+    Attributes:
+        marker: What ended a step.
+        optimizers: Class names of the optimizers a step runs through.
+        intervals: One a step; the first one holds everything before the first step's end.
+        loaders: By the key `Interval.batches` uses.
+        recorded: Index of the interval that was recorded; None if none was.
+        compile_requested: Whether the script called torch.compile.
+        matmul_tf32: Whether it allowed TF32 for matrix products.
+        loss_scaling: Whether a gradient scaler was at work.
+        autocast: dtype autocast computed in, or "".
+        world_size: Processes the script was to train with.
+        wrappers: Names of the parallel wrappers it used.
+        files: Local files it was made of, for a cache.
+        notes: What a reader must know.
+    """
+
+    marker: Marker = ""
+    optimizers: list[str] = field(default_factory=list)
+    intervals: list[Interval] = field(default_factory=list)
+    loaders: dict[str, LoaderSeen] = field(default_factory=dict)
+    recorded: int | None = None
+    compile_requested: bool = False
+    matmul_tf32: bool = False
+    loss_scaling: bool = False
+    autocast: str = ""
+    world_size: int = 1
+    wrappers: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def tell(self, note: str) -> None:
+        """Note something for the reader, once."""
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def to_document(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> Seen:
+        """Return what `to_document` described."""
+        seen = cls(**document)
+        seen.intervals = [Interval(**i) for i in document["intervals"]]
+        seen.loaders = {key: LoaderSeen(**loader) for key, loader in document["loaders"].items()}
+        return seen

@@ -1,0 +1,139 @@
+"""What happens in a script between the ends of its steps: batches, models called, backward passes, and their time."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from whichgpu.capture.patches import Patches
+from whichgpu.capture.script.evaluation import Evaluation
+from whichgpu.capture.script.seen import Interval, Seen
+
+
+class ScriptWatch:
+    """Counts what happens in a step and hands it on when the step ends.
+
+    Everything is of the process it was made in: workers of a DataLoader inherit the patches and report nothing.
+
+    Attributes:
+        seen: What was seen so far.
+        interval: What happened since the last step ended.
+        in_backward: Whether a backward pass runs.
+        in_optimizer: Whether an optimizer's step runs.
+
+    Args:
+        on_step: Called when a step has ended, with its interval, in the place the script is at.
+    """
+
+    def __init__(self, on_step: Callable[[Interval], None]) -> None:
+        self.seen = Seen()
+        self.interval = Interval()
+        self.in_backward = False
+        self.in_optimizer = False
+        self.on_training_call: Callable[[], None] | None = None
+        self._on_step = on_step
+        self._process = os.getpid()
+        self._since = time.perf_counter()
+        self._evaluation = Evaluation(self.seen)
+        self._is_in_model = False
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the process that is watched."""
+        return os.getpid() == self._process
+
+    def install(self, patches: Patches) -> None:
+        """Hook into calls of models and into backward passes."""
+        patches.set(torch.nn.Module, "__call__", self._module_call(torch.nn.Module.__call__))
+        patches.set(torch.autograd, "backward", self._backward(torch.autograd.backward))
+        patches.set(torch.autograd, "grad", self._backward(torch.autograd.grad))
+
+    def end_step(self) -> None:
+        """Close the interval and hand it on."""
+        now = time.perf_counter()
+        self.interval.seconds = now - self._since
+        ended, self.interval = self.interval, Interval()
+        self.seen.intervals.append(ended)
+        self._evaluation.forget()
+        self._on_step(ended)
+        # What was done about the step is none of the next one's time.
+        self._since = time.perf_counter()
+
+    def restart(self) -> None:
+        """Forget the steps so far: what had been taken for the end of a step was none."""
+        self.seen.intervals.clear()
+        self.seen.recorded = None
+
+    def _module_call(self, plain: Any) -> Any:
+        def call(module: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._is_in_model or self.in_backward or not self.is_here:
+                return plain(module, *args, **kwargs)
+            self._is_in_model = True
+            try:
+                if torch.is_grad_enabled():
+                    self._note_training(module, args, kwargs)
+                elif not module.training:
+                    return self._evaluate(plain, module, args, kwargs)
+                return plain(module, *args, **kwargs)
+            finally:
+                self._is_in_model = False
+
+        return call
+
+    def _note_training(self, module: Any, args: Any, kwargs: Any) -> None:
+        interval = self.interval
+        # A loss is a module too; what has no weights is no model.
+        if next(module.parameters(), None) is None:
+            return
+        interval.training_calls += 1
+        self._evaluation.forget()
+        if interval.input_rows is None:
+            interval.input_rows = first_rows((args, kwargs))
+        if self.on_training_call is not None:
+            self.on_training_call()
+
+    def _evaluate(self, plain: Any, module: Any, args: Any, kwargs: Any) -> Any:
+        if next(module.parameters(), None) is None:
+            return plain(module, *args, **kwargs)
+        begin = time.perf_counter()
+        try:
+            return self._evaluation.answer(plain, module, args, kwargs)
+        finally:
+            self.interval.evaluation_calls += 1
+            self.interval.evaluation_s += time.perf_counter() - begin
+
+    def _backward(self, plain: Any) -> Any:
+        def backward(*args: Any, **kwargs: Any) -> Any:
+            was_in, self.in_backward = self.in_backward, True
+            try:
+                return plain(*args, **kwargs)
+            finally:
+                self.in_backward = was_in
+                if not was_in and self.is_here:
+                    self._evaluation.forget()
+                    self.on_backward()
+
+        return backward
+
+    def on_backward(self) -> None:
+        """Note that a backward pass has ended."""
+        if not self.in_optimizer:
+            self.interval.backward_calls += 1
+
+
+def first_rows(value: Any, depth: int = 0) -> int | None:
+    """Return the first dimension of the first tensor in `value` that has one."""
+    if isinstance(value, torch.Tensor):
+        return int(value.shape[0]) if value.dim() else None
+    if depth > 3:
+        return None
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    for part in inside:
+        found = first_rows(part, depth + 1)
+        if found is not None:
+            return found
+    return None
