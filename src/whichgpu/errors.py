@@ -12,7 +12,8 @@
     ├── UnknownOpError            an op has no work rule and the caller asked for no bound
     ├── MissingExtraError         a framework is needed and not installed; names the extra
     ├── CaptureError              a step could not be captured
-    │   └── UnsupportedTorchError the installed torch is not one the phantom GPU is tested with
+    │   ├── UnsupportedTorchError the installed torch is not one the phantom GPU is tested with
+    │   └── ScriptError           a training script failed, or no step of it was seen; carries its own traceback
     ├── MeasureError              a job could not be trained on this machine
     ├── OptionError               an option has a value that makes no sense (batch 0)
     └── OutputError               a result could not be written
@@ -94,6 +95,21 @@ class CaptureError(WhichGpuError):
 
 class UnsupportedTorchError(CaptureError):
     """The installed torch is not one the phantom GPU is tested with."""
+
+
+class ScriptError(CaptureError):
+    """A training script failed, or no step of it was seen.
+
+    Args:
+        message: What happened, in which pass.
+        details: The script's own traceback, or the last lines it printed.
+        exit_code: What the script left with; 0 if it ended in good order.
+    """
+
+    def __init__(self, message: str, details: str = "", exit_code: int = 0) -> None:
+        self.details = details
+        self.exit_code = exit_code
+        super().__init__(message)
 
 
 class MeasureError(WhichGpuError):

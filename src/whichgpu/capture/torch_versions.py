@@ -33,6 +33,22 @@ def import_torch() -> Any:
     return torch
 
 
+def require_torch() -> None:
+    """Raise unless a supported torch is installed; does not import it, which takes seconds.
+
+    Raises:
+        MissingExtraError: If torch is not installed.
+        UnsupportedTorchError: If its version is not one the phantom GPU is tested with.
+    """
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        found = version("torch")
+    except PackageNotFoundError:
+        raise MissingExtraError("torch", "torch", "run a training script") from None
+    refuse_unsupported(found)
+
+
 def refuse_unsupported(version: str) -> None:
     """Raise unless `version` is a supported release of torch.
 

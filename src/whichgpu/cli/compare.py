@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from whichgpu.cli.script_options import (
+    AllowWrites,
+    NoCache,
+    PhantomOnly,
+    SamplesPerStep,
+    StepMarker,
+    StepsPerEpoch,
+    Timeout,
+)
+
 if TYPE_CHECKING:
+    from whichgpu.capture.script import ScriptCall, ScriptOptions
     from whichgpu.comparison import Comparison
     from whichgpu.devices.device import Device
     from whichgpu.graph import Job
@@ -27,11 +38,13 @@ class Format(StrEnum):
 
 
 def compare(
+    context: typer.Context,
     jobs: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="JOB",
-            help="Built-in jobs (`whichgpu jobs` lists them) or files of saved jobs. Default: mnist resnet50 gpt2.",
+            help="Built-in jobs (`whichgpu jobs` lists them), files of saved jobs, or one training script and its "
+            "arguments. Default: mnist resnet50 gpt2.",
             show_default=False,
         ),
     ] = None,
@@ -64,9 +77,18 @@ def compare(
         list[Path] | None,
         typer.Option(metavar="FILE", help="Devices of your own, as in a device file; all are compared."),
     ] = None,
+    steps_per_epoch: StepsPerEpoch = None,
+    samples_per_step: SamplesPerStep = None,
+    step_marker: StepMarker = "",
+    timeout: Timeout = 600.0,
+    allow_writes: AllowWrites = False,
+    phantom_only: PhantomOnly = False,
+    no_cache: NoCache = False,
 ) -> None:
     """Compare: this CPU measured, every GPU predicted, with times, money and reasons."""
+    from whichgpu.capture.script import ScriptOptions
     from whichgpu.cli.output import Output
+    from whichgpu.cli.script_argument import script_call
     from whichgpu.errors import OptionError
     from whichgpu.report import render
     from whichgpu.workloads import DEFAULT_JOBS
@@ -75,12 +97,26 @@ def compare(
     if not measure_seconds > 0:
         raise OptionError(f"--measure-seconds is {measure_seconds:g}; expected more than 0. --no-measure skips it.")
     place = Output(output)
-    names = jobs or list(DEFAULT_JOBS)
+    call = script_call(context)
+    names = jobs or ([] if call else list(DEFAULT_JOBS))
     request = Request(_devices(device or [], device_file or []), batch, precision, layout, epochs, allow_fallback)
     predicted = [request.predict(name) for name in names]
 
     chosen = form.value if form else place.default_format
     finished: list[Comparison] = []
+    if call is not None:
+        wanted = ScriptOptions(
+            steps_per_epoch,
+            samples_per_step,
+            step_marker,
+            timeout,
+            allow_writes,
+            phantom_only or no_measure,
+            measure_seconds,
+        )
+        finished.append(request.script(call, wanted))
+        if chosen == "table" and output is None:
+            place.write(render(finished, chosen, place.page()))
     interrupted = False
     for name, (job, comparison) in zip(names, predicted, strict=True):
         if not no_measure:
@@ -131,6 +167,21 @@ class Request:
             precision=self.precision,
             allow_fallback=self.allow_fallback,
         )
+
+    def script(self, call: ScriptCall, options: ScriptOptions) -> Comparison:
+        """Return the comparison of a training script, run in both passes.
+
+        Raises:
+            OptionError: If a batch or layout is asked for, which is the script's to decide.
+        """
+        from whichgpu.cli.script_job import measurements, run
+        from whichgpu.errors import OptionError
+
+        for option, value in (("batch", self.batch), ("layout", self.layout)):
+            if value is not None:
+                raise OptionError(f"--{option} {value}: a script has its own; give the script's option after its name.")
+        found = run(call, options)
+        return self.compare(found.job, measurements(found))
 
     def predict(self, name: str) -> tuple[Job, Comparison]:
         """Return the job `name` and its comparison, this machine's CPU predicted too."""

@@ -12,12 +12,14 @@ from typing import Annotated
 import typer
 
 from whichgpu import __version__
+from whichgpu.cli.capture import capture
 from whichgpu.cli.compare import compare
 from whichgpu.cli.devices import devices
 from whichgpu.cli.jobs import jobs
 from whichgpu.cli.measure import measure
 from whichgpu.cli.offers import offers
-from whichgpu.errors import WhichGpuError
+from whichgpu.cli.script_argument import ScriptCommand
+from whichgpu.errors import ScriptError, WhichGpuError
 
 BAD_INPUT = 2
 
@@ -29,8 +31,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (compare, devices, offers, measure, jobs):
+for command in (devices, offers, measure, jobs):
     app.command()(command)
+app.command(cls=ScriptCommand)(compare)
+app.command(cls=ScriptCommand)(capture)
 
 
 def _print_version(wanted: bool) -> None:
@@ -54,7 +58,8 @@ def whichgpu(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and leave with its exit code.
 
-    0 done, 1 a bug (the traceback is saved and its place printed), 2 bad input, 130 interrupted by Ctrl-C.
+    0 done, 1 a bug (the traceback is saved and its place printed), 2 bad input, 130 interrupted by Ctrl-C. A training
+    script that fails: its own.
 
     Args:
         arguments: Without the program's name; those of the process by default.
@@ -68,6 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="replace")
     try:
         app(args=None if arguments is None else list(arguments), prog_name="whichgpu")
+    except ScriptError as error:
+        if error.details:
+            typer.echo(error.details, err=True)
+        _complain(str(error))
+        sys.exit(error.exit_code or BAD_INPUT)
     except WhichGpuError as error:
         _complain(str(error))
         sys.exit(BAD_INPUT)

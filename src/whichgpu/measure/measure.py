@@ -13,6 +13,7 @@ from whichgpu.graph import precision as precision_named
 from whichgpu.measure.measurement import Measurement, Phase, Progress
 from whichgpu.measure.memory import USABLE, PeakMemory, available_bytes
 from whichgpu.measure.other_programs import ProcessorTime, crowding_note
+from whichgpu.measure.spread import spread
 from whichgpu.measure.stepper import Stepper, group_size
 from whichgpu.measure.target import Target
 from whichgpu.units import binary_bytes, duration
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 _STEP_SHARE = 1 / 6
 _GROWTH = 4
 _WARMUP_STEPS = 3
-_PERCENTILES_FROM = 10
 
 OnProgress = Callable[[Progress], None]
 
@@ -258,7 +258,7 @@ class _Run:
         elif self.interrupted:
             notes.append(f"Interrupted with {duration(max(self.left_s(), 0.0))} of {duration(self.seconds)} left.")
         scale = self.batch / trial.batch
-        low, high, spread = _spread(times, steps)
+        low, high, meaning = spread(times, steps)
         if steps == 1:
             notes.append("Only one step was timed: its spread is not known.")
         if scale != 1:
@@ -274,7 +274,7 @@ class _Run:
             step_s=median(times) * scale,
             step_s_low=low * scale,
             step_s_high=high * scale,
-            spread=spread,
+            spread=meaning,
             steps=steps,
             warmup_steps=warmup,
             seconds_spent=time.perf_counter() - self.begin,
@@ -294,19 +294,6 @@ class _Run:
 
     def _say(self, phase: Phase, done: float, total: float | None, message: str) -> None:
         self.tell(Progress(phase, done, total, message))
-
-
-def _spread(times: list[float], steps: int) -> tuple[float, float, str]:
-    """Return low and high of the times of groups of steps, and what they are."""
-    from statistics import quantiles
-
-    counted = f"{steps:,} steps" if steps > 1 else "1 step"
-    if len(times) < _PERCENTILES_FROM:
-        grouped = "" if len(times) == steps else f" in {len(times)} groups"
-        return min(times), max(times), f"fastest and slowest of {counted}{grouped}"
-    tenths = quantiles(times, n=10, method="inclusive")
-    grouped = "" if len(times) == steps else f" in {len(times):,} groups"
-    return tenths[0], tenths[-1], f"10th to 90th percentile of {counted}{grouped}"
 
 
 def _graph_bytes(definition: Workload, batch: int, precision: str) -> float | None:

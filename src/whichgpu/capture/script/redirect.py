@@ -29,9 +29,11 @@ def install(patches: Patches, *, pretends_cuda: bool) -> None:
         patches: What is replaced, to be put back.
         pretends_cuda: Whether torch.cuda says that there is a GPU, for scripts that refuse to run without.
     """
-    for plain in _device._device_constructors():
-        if getattr(torch, plain.__name__, None) is plain:
-            patches.set(torch, plain.__name__, _on_cpu(plain))
+    constructors: list[Any] = list(_device._device_constructors())
+    for plain in constructors:
+        name = plain.__name__
+        if getattr(torch, name, None) is plain:
+            patches.set(torch, name, _on_cpu(getattr(torch, name)))
     for name in ("load", "set_default_device"):
         patches.set(torch, name, _on_cpu(getattr(torch, name)))
     for owner in (torch.Tensor, torch.nn.Module):

@@ -1,0 +1,115 @@
+"""How many samples a step learns from and how many steps an epoch has, as far as the passes could see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from whichgpu.capture.script.seen import Interval, LoaderSeen, Seen
+
+ASK_STEPS = "How many steps an epoch has could not be seen; --steps-per-epoch tells."
+ASK_SAMPLES = "How many samples a step learns from could not be seen: it is called 1. --samples-per-step tells."
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What a step and an epoch are.
+
+    Attributes:
+        samples_per_step: Samples of one step.
+        steps_per_epoch: Steps of one epoch; None if unknown.
+        samples_per_epoch: Samples of one epoch; None likewise.
+        micro_batches: Batches whose gradients a step adds up.
+        loader: The loader that feeds training; None if none does.
+        sources: Where the figures come from, in sentences.
+    """
+
+    samples_per_step: int
+    steps_per_epoch: int | None
+    samples_per_epoch: int | None
+    micro_batches: int
+    loader: LoaderSeen | None
+    sources: tuple[str, ...]
+
+
+def steady(seen: Seen) -> list[Interval]:
+    """Return the intervals that are a step and nothing else: after the first, with the least evaluation."""
+    later = seen.intervals[1:] or seen.intervals
+    least = min((i.evaluation_calls for i in later), default=0)
+    return [i for i in later if i.evaluation_calls == least]
+
+
+def epoch_seen(seen: Seen, steps_per_epoch: int | None = None, samples_per_step: int | None = None) -> Epoch:
+    """Return what an epoch of the script is.
+
+    Args:
+        seen: What a pass saw.
+        steps_per_epoch: What the user said, if anything.
+        samples_per_step: Likewise.
+    """
+    intervals = steady(seen)
+    fed = _training_loader(seen, intervals)
+    backward = round(median(i.backward_calls for i in intervals)) if intervals else 0
+    alone = seen.marker == "optimizer"
+    sources: list[str] = []
+    if fed is None:
+        loader, batches = None, max(backward, 1) if alone else 1
+        rows = next((i.input_rows for i in intervals if i.input_rows), None)
+        samples, steps = (rows * batches if rows else 1), None
+        if samples_per_step is None:
+            told = "Samples per step: rows of the model's first input"
+            sources.append(f"{told}, times {batches} backward passes." if batches > 1 else f"{told}.")
+            if rows is None:
+                sources[-1] = ASK_SAMPLES
+    else:
+        loader, per_step = fed
+        batches = max(round(per_step), 1)
+        samples = round((loader.batch or 1) * max(per_step, 1))
+        steps = None if loader.batches is None else max(int(loader.batches / per_step), 1)
+        if steps is not None and steps_per_epoch is None:
+            times = f" and {batches} of them a step" if batches > 1 else ""
+            sources.append(
+                f"Steps per epoch: the DataLoader over {loader.dataset} has {loader.batches:,} batches of "
+                f"{loader.batch or 'unknown'}{times}."
+            )
+        if loader.batch is None and samples_per_step is None:
+            sources.append(ASK_SAMPLES)
+    samples = samples_per_step or samples
+    steps = steps_per_epoch or steps
+    if steps is None:
+        sources.append(ASK_STEPS)
+    return Epoch(samples, steps, _samples_per_epoch(samples, steps, loader), batches, loader, tuple(sources))
+
+
+def _training_loader(seen: Seen, intervals: Sequence[Interval]) -> tuple[LoaderSeen, float] | None:
+    """Return the loader that yields most batches in steps, and how many a step."""
+    totals: dict[str, int] = {}
+    for interval in intervals:
+        for key, count in interval.batches.items():
+            totals[key] = totals.get(key, 0) + count
+    if not totals:
+        return _first_loader(seen)
+    key = max(totals, key=lambda k: totals[k])
+    return seen.loaders[key], totals[key] / len(intervals)
+
+
+def _first_loader(seen: Seen) -> tuple[LoaderSeen, float] | None:
+    """Return the loader that yielded before the first step where none did later: it was read ahead."""
+    if not seen.intervals:
+        return None
+    counts = {k: n for k, n in seen.intervals[0].batches.items() if n}
+    if not counts:
+        return None
+    key = max(counts, key=lambda k: counts[k])
+    return seen.loaders[key], 1.0
+
+
+def _samples_per_epoch(samples_per_step: int, steps: int | None, loader: LoaderSeen | None) -> int | None:
+    if steps is None:
+        return None
+    known = None if loader is None else loader.samples
+    # The last batch may be smaller, where it is not dropped.
+    if known is not None and (steps - 1) * samples_per_step < known <= steps * samples_per_step:
+        return known
+    return steps * samples_per_step

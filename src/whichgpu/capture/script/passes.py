@@ -1,0 +1,130 @@
+"""The two passes over a script, one after the other, and what becomes of one that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from whichgpu.capture.script.call import ScriptCall
+from whichgpu.capture.script.child_process import run_pass
+from whichgpu.capture.script.epoch import epoch_seen
+from whichgpu.capture.script.job_of import job_of, loading_note, timed_steps
+from whichgpu.capture.script.outcome import PassOutcome
+from whichgpu.capture.script.request import PassKind, PassRequest
+from whichgpu.capture.script.script_run import ScriptRun
+from whichgpu.errors import ScriptError
+from whichgpu.graph import job_from_document
+from whichgpu.units import binary_bytes, duration
+
+_NAMES: dict[PassKind, str] = {"phantom": "the phantom pass", "real": "the real pass"}
+_NO_STEP = (
+    "no training step was seen: neither an optimizer's step nor a backward pass. "
+    "Give the arguments that make it train, or name what ends a step with --step-marker module:function."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptOptions:
+    """What the user says about a script that it does not show by itself.
+
+    Attributes:
+        steps_per_epoch: Steps of one epoch; None to see.
+        samples_per_step: Samples of one step; None to see.
+        step_marker: "module:function" whose return ends a step; "" to see.
+        timeout_s: Time limit of each pass.
+        allow_writes: Whether the script may write where it wants.
+        phantom_only: Whether the real pass is left out.
+        seconds: How long the real pass times steps.
+    """
+
+    steps_per_epoch: int | None = None
+    samples_per_step: int | None = None
+    step_marker: str = ""
+    timeout_s: float = 600.0
+    allow_writes: bool = False
+    phantom_only: bool = False
+    seconds: float = 10.0
+
+
+def run_script(
+    call: ScriptCall,
+    options: ScriptOptions,
+    memory_bytes: float | None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> ScriptRun:
+    """Run a script in both passes and return the job it is.
+
+    Args:
+        call: The script.
+        options: What the user says about it.
+        memory_bytes: Memory a pass may take; None for no limit.
+        tell: Takes a line about what is going on.
+
+    Raises:
+        ScriptError: If the phantom pass brought no step, with the script's own traceback.
+    """
+    tell(f"{call.name}: phantom pass, recording a step as a GPU would run it")
+    phantom = run_pass(_request(call, "phantom", options), options.timeout_s, memory_bytes)
+    if phantom.job is None:
+        raise _error(call, phantom, "phantom")
+    recorded = job_from_document(phantom.job)
+    seen = phantom.seen
+    epoch = epoch_seen(seen, options.steps_per_epoch, options.samples_per_step)
+    needed = recorded.graph.peak_bytes()
+    notes: list[str] = []
+    timed = None
+    if options.phantom_only:
+        notes.append("Not measured here: --phantom-only.")
+    elif memory_bytes is not None and needed > memory_bytes:
+        notes.append(
+            f"Not measured here: a step needs {binary_bytes(needed)}, and {binary_bytes(memory_bytes)} are free."
+        )
+        tell(notes[-1])
+    else:
+        tell(f"{call.name}: real pass, timing steps on this CPU for about {duration(options.seconds)}")
+        real = _real_pass(call, options, memory_bytes)
+        timed = timed_steps(real)
+        if timed is None:
+            notes.append(f"Not measured here: {_why(real, 'real')}.")
+            tell(notes[-1])
+        else:
+            notes += loading_note(timed, epoch.loader.workers if epoch.loader else 0)
+    return ScriptRun(job_of(recorded, seen, epoch, notes), timed, tuple(seen.files))
+
+
+def _request(call: ScriptCall, kind: PassKind, options: ScriptOptions) -> PassRequest:
+    return PassRequest(
+        call,
+        kind,
+        scratch="",
+        seconds=options.seconds,
+        allow_writes=options.allow_writes,
+        step_marker=options.step_marker,
+    )
+
+
+def _real_pass(call: ScriptCall, options: ScriptOptions, memory_bytes: float | None) -> PassOutcome:
+    """Run the real pass; once more with a GPU pretended if the script will not train without one."""
+    request = _request(call, "real", options)
+    outcome = run_pass(request, options.timeout_s, memory_bytes)
+    if outcome.status in ("failed", "ended") and not outcome.seen.intervals:
+        again = run_pass(replace(request, pretends_cuda=True), options.timeout_s, memory_bytes)
+        if again.seen.intervals:
+            again.seen.tell("The script does not train without a GPU: it was told that this CPU is one.")
+            return again
+    return outcome
+
+
+def _why(outcome: PassOutcome, kind: PassKind) -> str:
+    if outcome.status == "ended":
+        return f"{_NAMES[kind]} ended and {_NO_STEP}"
+    verb = "failed" if outcome.status == "failed" else "was ended" if outcome.status != "crashed" else "crashed"
+    return f"{_NAMES[kind]} {verb}: {outcome.error}".rstrip(".")
+
+
+def _error(call: ScriptCall, outcome: PassOutcome, kind: PassKind) -> ScriptError:
+    parts = [outcome.traceback.rstrip()]
+    if outcome.output and not outcome.traceback:
+        parts.append("The last it printed:\n" + outcome.output)
+    details = "\n".join(part for part in parts if part)
+    return ScriptError(f"{call.name}: {_why(outcome, kind)}", details, outcome.exit_code)

@@ -1,0 +1,41 @@
+"""What running a script in two passes brought: a job, the times of its steps here, and what there is to say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from whichgpu.graph import Job
+
+
+@dataclass(frozen=True, slots=True)
+class TimedSteps:
+    """Steps of the script, really run on this machine's CPU.
+
+    Attributes:
+        step_s: Seconds of each step timed, waiting for data and evaluating left out.
+        loading_s: Seconds a step waited for data, median.
+        threads: Host threads that computed.
+        seconds_spent: Wall time of the whole pass.
+        notes: What a reader must know.
+    """
+
+    step_s: tuple[float, ...]
+    loading_s: float
+    threads: int
+    seconds_spent: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptRun:
+    """What the passes brought.
+
+    Attributes:
+        job: The step as a GPU would run it.
+        timed: The steps as this CPU ran them; None if there are none, and the job's notes say why.
+        files: Local files the script is made of.
+    """
+
+    job: Job
+    timed: TimedSteps | None
+    files: tuple[str, ...] = ()

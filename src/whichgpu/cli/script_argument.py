@@ -1,0 +1,85 @@
+"""A training script on the command line: what stands before it is ours, all that stands after it is the script's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer.core
+
+from whichgpu.errors import OptionError
+
+if TYPE_CHECKING:
+    from whichgpu.capture.script import ScriptCall
+
+_KEY = "whichgpu.script"
+_MODULE = "-m"
+_LAUNCHERS = frozenset({"torchrun", "accelerate"})
+
+
+class ScriptCommand(typer.core.TyperCommand):
+    """A command that takes a script, or `-m` and a module, with arguments of its own."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Cut the script and all that follows it off, and parse the rest."""
+        ours, script = split(args, self._options_with_values())
+        ctx.meta[_KEY] = script
+        parsed: list[str] = super().parse_args(ctx, ours)
+        return parsed
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the pieces of the usage line."""
+        return [*super().collect_usage_pieces(ctx), "[SCRIPT.py | -m MODULE] [ITS ARGUMENTS]"]
+
+    def _options_with_values(self) -> frozenset[str]:
+        return frozenset(
+            name
+            for parameter in self.params
+            if parameter.param_type_name == "option" and not getattr(parameter, "is_flag", False)
+            for name in (*parameter.opts, *parameter.secondary_opts)
+        )
+
+
+def split(arguments: Sequence[str], with_values: frozenset[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Return our arguments, and the script's call: ("train.py", ...), ("-m", "module", ...) or ().
+
+    Args:
+        arguments: All of them.
+        with_values: Names of our options whose value may be the next argument.
+    """
+    takes_value = False
+    for index, argument in enumerate(arguments):
+        if takes_value:
+            takes_value = False
+        elif argument == _MODULE or (not argument.startswith("-") and is_script(argument)):
+            return list(arguments[:index]), tuple(arguments[index:])
+        else:
+            takes_value = argument in with_values
+    return list(arguments), ()
+
+
+def is_script(argument: str) -> bool:
+    """Return whether `argument` is a program rather than a job: a Python file, a package's folder, a launcher."""
+    path = Path(argument)
+    return path.suffix in (".py", ".pyw") or path.name in _LAUNCHERS or (path / "__main__.py").is_file()
+
+
+def script_call(context: typer.Context) -> ScriptCall | None:
+    """Return the script the user named, or None.
+
+    Raises:
+        OptionError: If there is no such file, or `-m` has no module.
+    """
+    from whichgpu.capture.script import ScriptCall
+
+    given: tuple[str, ...] = context.meta.get(_KEY, ())
+    if not given:
+        return None
+    if given[0] == _MODULE:
+        if len(given) == 1:
+            raise OptionError("-m needs the name of a module, such as: whichgpu compare -m package.train")
+        return ScriptCall.here(given[1], given[2:], is_module=True)
+    if Path(given[0]).name not in _LAUNCHERS and not Path(given[0]).exists():
+        raise OptionError(f"There is no file {given[0]}.")
+    return ScriptCall.here(given[0], given[1:])

@@ -1,0 +1,45 @@
+"""Running a script on behalf of a command: its job, and what was measured of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from whichgpu.cli.output import tell
+from whichgpu.errors import OptionError
+
+if TYPE_CHECKING:
+    from whichgpu.capture.script import ScriptCall, ScriptOptions, ScriptRun
+    from whichgpu.measure import Measurement
+
+
+def run(call: ScriptCall, options: ScriptOptions) -> ScriptRun:
+    """Run both passes within the memory that is free.
+
+    Raises:
+        OptionError: If the time limit is not positive.
+        MissingExtraError: If torch is not installed.
+        ScriptError: If no step of the script was seen.
+    """
+    from whichgpu.capture.script import run_script
+    from whichgpu.capture.torch_versions import require_torch
+    from whichgpu.measure.memory import USABLE, available_host_bytes
+
+    if not options.timeout_s > 0:
+        raise OptionError(f"--timeout is {options.timeout_s:g}; expected more than 0.")
+    require_torch()
+    free = available_host_bytes()
+    return run_script(call, options, None if free is None else USABLE * free, tell)
+
+
+def measurements(found: ScriptRun) -> list[Measurement]:
+    """Return what the real pass measured: one measurement, or none."""
+    if found.timed is None:
+        return []
+    from whichgpu.measure.script import script_measurement
+
+    timed = found.timed
+    return [
+        script_measurement(
+            found.job, timed.step_s, threads=timed.threads, seconds_spent=timed.seconds_spent, notes=timed.notes
+        )
+    ]
