@@ -7,7 +7,23 @@ import torch
 from torch.utils.data import Dataset
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
 
-WORDS = "the a one some every old new small large red blue dog cat house tree runs sleeps sees finds likes".split()
+WORDS = [
+    "the",
+    "a",
+    "some",
+    "old",
+    "new",
+    "small",
+    "large",
+    "red",
+    "dog",
+    "cat",
+    "house",
+    "tree",
+    "runs",
+    "sleeps",
+    "finds",
+]
 
 
 class Sentences(Dataset):

@@ -110,7 +110,8 @@ for epoch in range(args.epochs):
         optimizer_g.step()
         if i % 50 == 0:
             print(
-                f"[{epoch}/{args.epochs}][{i}/{len(loader)}] D {(loss_real + loss_fake).item():.4f} G {loss_g.item():.4f}"
+                f"[{epoch}/{args.epochs}][{i}/{len(loader)}] "
+                f"D {(loss_real + loss_fake).item():.4f} G {loss_g.item():.4f}"
             )
     with torch.no_grad():
         samples = generator(fixed_noise).cpu()

@@ -40,6 +40,11 @@ def measurements(found: ScriptRun) -> list[Measurement]:
     timed = found.timed
     return [
         script_measurement(
-            found.job, timed.step_s, threads=timed.threads, seconds_spent=timed.seconds_spent, notes=timed.notes
+            found.job,
+            timed.step_s,
+            precision=timed.precision,
+            threads=timed.threads,
+            seconds_spent=timed.seconds_spent,
+            notes=timed.notes,
         )
     ]

@@ -11,13 +11,14 @@ from whichgpu.measure.spread import spread
 
 
 def script_measurement(
-    job: Job, step_s: Sequence[float], *, threads: int, seconds_spent: float, notes: Sequence[str] = ()
+    job: Job, step_s: Sequence[float], *, precision: str, threads: int, seconds_spent: float, notes: Sequence[str] = ()
 ) -> Measurement:
     """Return the measurement of a script on this machine's CPU.
 
     Args:
         job: What the script trains.
         step_s: Seconds of each step that was timed, one at the least.
+        precision: What the CPU trained in, a key of `whichgpu.graph.PRECISIONS`.
         threads: Host threads that computed.
         seconds_spent: Wall time of the whole run.
         notes: What a reader must know.
@@ -27,9 +28,7 @@ def script_measurement(
     cpu = this_cpu()
     low, high, meaning = spread(step_s, len(step_s))
     few = ("Only one step was timed: its spread is not known.",) if len(step_s) == 1 else ()
-    # Autocast is off on the CPU; weights keep the format the script gives them.
-    precision = job.precision if job.precision == "bf16" else "fp32"
-    trained = () if precision == job.precision else (f"Trained in fp32, without {job.precision}, as a CPU would.",)
+    trained = () if precision == job.precision else (f"Trained in {precision}, not in {job.precision}, on the CPU.",)
     return Measurement(
         job=job.name,
         device=cpu.name,

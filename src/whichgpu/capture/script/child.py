@@ -12,6 +12,8 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +78,7 @@ def _run(request: PassRequest, place: _Place) -> None:
         made = _pass(request, place)
         from whichgpu.capture.script.as_main import run_as_main
 
-        with made.installed():
+        with made.installed(), _writes_kept_away(request):
             try:
                 run_as_main(request.call, request.step_marker)
             except Stopped:
@@ -88,6 +90,26 @@ def _run(request: PassRequest, place: _Place) -> None:
     except BaseException as error:
         # Not the script's doing.
         place.write(PassOutcome("crashed", error=_last_line(error), traceback=traceback.format_exc()))
+
+
+@contextmanager
+def _writes_kept_away(request: PassRequest) -> Iterator[None]:
+    """Let the script write nowhere but below its scratch folder, unless it may."""
+    if request.allow_writes:
+        yield
+        return
+    from whichgpu.capture.patches import Patches
+    from whichgpu.capture.script import writes
+    from whichgpu.capture.script.landlock import forbid_writing_outside
+
+    patches = Patches()
+    scratch = Path(request.scratch)
+    forbid_writing_outside([scratch, *writes.cache_folders()])
+    writes.install(patches, scratch)
+    try:
+        yield
+    finally:
+        patches.undo()
 
 
 def _pass(request: PassRequest, place: _Place) -> Any:

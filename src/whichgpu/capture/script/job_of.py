@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
@@ -20,17 +19,17 @@ _ATTENTION = {
     "aten._scaled_dot_product_cudnn_attention.": "cudnn",
     "aten._scaled_dot_product_attention_math.": "math",
 }
+_AUTOCAST = {"bfloat16": "amp-bf16", "float16": "amp-fp16"}
 COMPILED = "The script asks for torch.compile; its step is priced as eager PyTorch runs it."
 
 
-def job_of(recorded: Job, seen: Seen, epoch: Epoch, notes: Sequence[str]) -> Job:
+def job_of(recorded: Job, seen: Seen, epoch: Epoch) -> Job:
     """Return the recorded step as a job that tells what was seen.
 
     Args:
         recorded: The step, as the phantom pass wrote it down.
         seen: What that pass saw.
         epoch: What a step and an epoch are.
-        notes: What else there is to say.
     """
     precision, told = precision_seen(recorded.graph, matmul_tf32=seen.matmul_tf32)
     options: dict[str, Attribute] = {
@@ -57,13 +56,18 @@ def job_of(recorded: Job, seen: Seen, epoch: Epoch, notes: Sequence[str]) -> Job
         samples_per_step=epoch.samples_per_step,
         samples_per_epoch=epoch.samples_per_epoch,
         precision=precision,
-        notes=tuple(dict.fromkeys((*sentences, *seen.notes, *notes))),
+        notes=tuple(dict.fromkeys((*sentences, *seen.notes))),
         options=options,
     )
 
 
-def timed_steps(outcome: PassOutcome) -> TimedSteps | None:
-    """Return the steps that the real pass timed; None if there are none."""
+def timed_steps(outcome: PassOutcome, job_precision: str) -> TimedSteps | None:
+    """Return the steps that the real pass timed; None if there are none.
+
+    Args:
+        outcome: Of the real pass.
+        job_precision: What the script trains in on a GPU.
+    """
     seen = outcome.seen
     intervals = steady(seen)
     if not intervals:
@@ -73,7 +77,9 @@ def timed_steps(outcome: PassOutcome) -> TimedSteps | None:
         notes.append("Only the first step was timed, which is usually slower than later ones.")
     step_s = tuple(i.seconds - i.loading_s - i.evaluation_s for i in intervals)
     loading_s = median(i.loading_s for i in intervals)
-    return TimedSteps(step_s, loading_s, outcome.threads, outcome.seconds, tuple(notes))
+    # Weights keep the format the script gives them; autocast is another on a CPU, or none.
+    precision = _AUTOCAST.get(seen.autocast) or ("bf16" if job_precision == "bf16" else "fp32")
+    return TimedSteps(step_s, loading_s, precision, outcome.threads, outcome.seconds, tuple(notes))
 
 
 def loading_note(timed: TimedSteps, workers: int) -> tuple[str, ...]:

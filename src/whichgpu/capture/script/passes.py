@@ -71,6 +71,7 @@ def run_script(
     seen = phantom.seen
     epoch = epoch_seen(seen, options.steps_per_epoch, options.samples_per_step)
     needed = recorded.graph.peak_bytes()
+    job = job_of(recorded, seen, epoch)
     notes: list[str] = []
     timed = None
     if options.phantom_only:
@@ -83,13 +84,13 @@ def run_script(
     else:
         tell(f"{call.name}: real pass, timing steps on this CPU for about {duration(options.seconds)}")
         real = _real_pass(call, options, memory_bytes)
-        timed = timed_steps(real)
+        timed = timed_steps(real, job.precision)
         if timed is None:
             notes.append(f"Not measured here: {_why(real, 'real')}.")
             tell(notes[-1])
         else:
             notes += loading_note(timed, epoch.loader.workers if epoch.loader else 0)
-    return ScriptRun(job_of(recorded, seen, epoch, notes), timed, tuple(seen.files))
+    return ScriptRun(replace(job, notes=(*job.notes, *notes)), timed, tuple(seen.files))
 
 
 def _request(call: ScriptCall, kind: PassKind, options: ScriptOptions) -> PassRequest:

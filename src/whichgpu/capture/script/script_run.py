@@ -14,6 +14,7 @@ class TimedSteps:
     Attributes:
         step_s: Seconds of each step timed, waiting for data and evaluating left out.
         loading_s: Seconds a step waited for data, median.
+        precision: A key of `whichgpu.graph.PRECISIONS`: what the CPU trained in.
         threads: Host threads that computed.
         seconds_spent: Wall time of the whole pass.
         notes: What a reader must know.
@@ -21,6 +22,7 @@ class TimedSteps:
 
     step_s: tuple[float, ...]
     loading_s: float
+    precision: str
     threads: int
     seconds_spent: float
     notes: tuple[str, ...] = ()
