@@ -15,7 +15,7 @@ from whichgpu.graph import Job, job_from_document, job_to_document
 
 
 def timm_job(model: str, layout: str, batch: int, image: tuple[int, int, int]) -> Job:
-    """Return one training step of a timm model: AMP in float16, cross-entropy, SGD with momentum, no gradient scaler.
+    """Return one training step of a timm model: AMP, cross-entropy, SGD with momentum, no scaler, unfused attention.
 
     Args:
         model: timm's name for it.
@@ -72,6 +72,8 @@ def _capture(name: str, layout: str, batch: int, image: tuple[int, int, int]) ->
     from whichgpu.capture import capture, phantom_gpu
 
     timm = _timm()
+    # The published figures are of torch 1.12, which had no fused attention.
+    timm.layers.set_fused_attn(False)
     packed = torch.channels_last if layout == "channels_last" else torch.contiguous_format
     with phantom_gpu():
         model = timm.create_model(name).cuda().to(memory_format=packed).train()
