@@ -124,6 +124,22 @@ class OutputError(WhichGpuError):
     """A result could not be written."""
 
 
+# Above this a count is a slip of the keyboard: a year of steps, a nation's images.
+LARGEST_COUNT = 1_000_000_000_000
+
+
+def require_count(what: str, value: int) -> None:
+    """Raise unless `value` is a count somebody may train with.
+
+    Raises:
+        OptionError: If it is below 1 or above `LARGEST_COUNT`.
+    """
+    if value < 1:
+        raise OptionError(f"{what} {value}; expected 1 or more.")
+    if value > LARGEST_COUNT:
+        raise OptionError(f"{what} above {LARGEST_COUNT:,}; expected a smaller number.")
+
+
 def near_names(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """Return up to `count` of `known` that look like `name`, best first, ignoring case."""
     by_folded = {k.casefold(): k for k in known}

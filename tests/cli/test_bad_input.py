@@ -1,6 +1,9 @@
 """Every kind of bad input: one clear message, exit code 2, no traceback."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +76,9 @@ def test_a_batch_that_is_not_positive(run, batch):
         (("--layout", "nwhc"), ("'nwhc'", "channels_last")),
         (("--measure-seconds", "0"), ("--measure-seconds",)),
         (("--measure-seconds", "nan"), ("--measure-seconds",)),
+        (("--measure-seconds", "inf"), ("--measure-seconds", "an end")),
+        (("--batch", "1" + "0" * 400), ("Batch is above 1,000,000,000,000",)),
+        (("--epochs", "1" + "0" * 400), ("Epochs are above",)),
         (("--batch", "many"), ("--batch",)),
         (("--format", "pdf"), ("--format", "json")),
         (("--surprise",), ("--surprise",)),
@@ -139,3 +145,60 @@ def test_measuring_epochs_of_a_job_without_data(run):
 def test_no_torch_where_one_is_needed_names_the_extra(spawn):
     outcome = spawn("measure", "mnist", before="import sys; sys.modules['torch'] = None")
     assert_refused(outcome, "torch", "pip install 'whichgpu[torch]'")
+
+
+def test_a_measurement_without_an_end_or_of_an_endless_batch(run):
+    assert_refused(run("measure", "mnist", "--seconds", "inf"), "inf s", "an end")
+    assert_refused(run("measure", "mnist", "--batch", "1" + "0" * 400), "Batch is above")
+
+
+LONG = "x" * 300
+
+
+def test_a_name_no_file_can_have(run):
+    assert_refused(run("compare", LONG), "No built-in job or job file")
+    assert_refused(run("compare", f"{LONG}.json"), "Cannot read", "too long")
+    assert_refused(run(*QUICK, "-o", f"{LONG}.json"), "Cannot write", "too long")
+
+
+def test_lists_in_lists_without_an_end(run, saved, document, tmp_path):
+    deep = "[" * 100_000 + "]" * 100_000
+    assert_refused(run("compare", saved(deep)), "not JSON")
+    document["calls"][0][3] = {"x": json.loads("[" * 900 + "]" * 900)}
+    assert_refused(run("compare", saved(document)), "Broken whichgpu.job/1 document")
+    file = tmp_path / "deep.toml"
+    file.write_text(f"x = {deep}")
+    assert_refused(run(*QUICK, "--device-file", file), "deep.toml")
+
+
+@pytest.mark.parametrize("field", ["name", "sample", "notes"])
+def test_half_a_character(run, saved, document, field):
+    document[field] = ["\ud800"] if field == "notes" else "\ud800"
+    assert_refused(run("compare", saved(document)), "Broken whichgpu.job/1 document", "surrogates")
+
+
+def test_a_number_nothing_can_be_computed_with(run, saved, document, tmp_path):
+    document["tensors"][0][1] = [10**30, 4]
+    assert_refused(run("compare", saved(document)), "Broken", "64 bits")
+    file = tmp_path / "huge.toml"
+    row = 'name = "A"\nshort_name = "A"\nsegment = "consumer"\nmemory_bandwidth_gb_per_s = 1\nsource = "s"\n'
+    rates = f'source_date = "2026-01-01"\ntflops = {{ fp32 = 1{"0" * 400} }}\n'
+    file.write_text(f'vendor = "NVIDIA"\narchitecture = "Ada"\n[[device]]\n{row}{rates}')
+    assert_refused(run(*QUICK, "--device-file", file), "huge.toml, device 'A': tflops.fp32 is 1000")
+
+
+@pytest.mark.parametrize("arguments", [QUICK, ("jobs",), ("devices",), ("--version",)])
+def test_a_stdout_that_takes_nothing(arguments):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "whichgpu", *arguments], stdout=full, stderr=-1, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_closed_stdout():
+    done = subprocess.run(
+        f"{sys.executable} -m whichgpu devices >&-", shell=True, stderr=-1, text=True, executable="/bin/sh"
+    )
+    assert done.returncode == 2, done.stderr
+    assert "it is closed" in done.stderr

@@ -118,7 +118,7 @@ def test_ctrl_c_before_anything(digits: Digits) -> None:
         train_mnist(Stopped(), digits=digits)
 
 
-@pytest.mark.parametrize(("options", "message"), [({"epochs": 0}, "Epochs is 0"), ({"batch": -1}, "Batch is -1")])
+@pytest.mark.parametrize(("options", "message"), [({"epochs": 0}, "Epochs are 0"), ({"batch": -1}, "Batch is -1")])
 def test_bad_options_are_refused(digits: Digits, options: dict[str, int], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         train_mnist(SmallNet(), digits=digits, **options)

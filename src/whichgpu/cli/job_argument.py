@@ -15,7 +15,12 @@ def is_file(job: str) -> bool:
     """Return whether `job` names a file rather than a built-in job, which wins where both exist."""
     from whichgpu.workloads import workload_names
 
-    return job not in workload_names() and (Path(job).is_file() or job.endswith(".json"))
+    if job in workload_names():
+        return False
+    try:
+        return Path(job).is_file() or job.endswith(".json")
+    except OSError:  # a name no file can have, or a folder that may not be read
+        return job.endswith(".json")
 
 
 def load_job(job: str, batch: int | None, precision: str | None, layout: str | None) -> Job:
@@ -55,7 +60,7 @@ def _read(path: Path) -> Job:
         raise GraphError(f"There is no file {path}.") from None
     except OSError as error:
         raise GraphError(f"Cannot read {path}: {error.strerror}.") from None
-    except (UnicodeDecodeError, ValueError) as error:
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise GraphError(f"{path} is not JSON: {error}. Expected a job saved as whichgpu.job/1.") from None
     try:
         return job_from_document(document)

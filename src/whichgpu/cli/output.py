@@ -31,6 +31,8 @@ class Output:
         self.path = path
         if path is not None:
             _check_writable(path)
+        elif sys.stdout is None:
+            raise OutputError("There is no stdout to write to: it is closed. Name a file with -o.")
 
     @property
     def default_format(self) -> str:
@@ -55,7 +57,7 @@ class Output:
             OutputError: If that failed.
         """
         if self.path is None:
-            typer.echo(text, nl=False)
+            _print(text)
             return
         try:
             if self.path.exists() and not self.path.is_file():
@@ -78,14 +80,26 @@ def tell(message: str) -> None:
         typer.echo(message, err=True)
 
 
-def _check_writable(path: Path) -> None:
-    if path.is_dir():
-        raise OutputError(f"Cannot write to {path}: it is a folder. Give the name of a file.")
-    if not path.parent.is_dir():
-        raise OutputError(f"Cannot write to {path}: there is no folder {path.parent}. Make it first.")
-    if path.exists() and not path.is_file():
-        return  # a pipe or a device: opening it may already do something
+def _print(text: str) -> None:
     try:
+        typer.echo(text, nl=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # whoever read has what they wanted
+    except OSError as error:
+        # What is left in the buffer would fail once more when Python ends.
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+        raise OutputError(f"Cannot write to stdout: {error.strerror}. Name a file with -o.") from error
+
+
+def _check_writable(path: Path) -> None:
+    try:
+        if path.is_dir():
+            raise OutputError(f"Cannot write to {path}: it is a folder. Give the name of a file.")
+        if not path.parent.is_dir():
+            raise OutputError(f"Cannot write to {path}: there is no folder {path.parent}. Make it first.")
+        if path.exists() and not path.is_file():
+            return  # a pipe or a device: opening it may already do something
         # Asking for permission is not enough (a read-only file system, root): try it, and leave nothing behind.
         if path.exists():
             with path.open("ab"):

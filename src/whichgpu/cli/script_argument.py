@@ -62,7 +62,12 @@ def split(arguments: Sequence[str], with_values: frozenset[str]) -> tuple[list[s
 def is_script(argument: str) -> bool:
     """Return whether `argument` is a program rather than a job: a Python file, a package's folder, a launcher."""
     path = Path(argument)
-    return path.suffix in (".py", ".pyw") or path.name in _LAUNCHERS or (path / "__main__.py").is_file()
+    if path.suffix in (".py", ".pyw") or path.name in _LAUNCHERS:
+        return True
+    try:
+        return (path / "__main__.py").is_file()
+    except OSError:  # a name no file can have, or a folder that may not be read
+        return False
 
 
 def script_call(context: typer.Context) -> ScriptCall | None:
@@ -80,6 +85,10 @@ def script_call(context: typer.Context) -> ScriptCall | None:
         if len(given) == 1:
             raise OptionError("-m needs the name of a module, such as: whichgpu compare -m package.train")
         return ScriptCall.here(given[1], given[2:], is_module=True)
-    if Path(given[0]).name not in _LAUNCHERS and not Path(given[0]).exists():
+    try:
+        is_there = Path(given[0]).name in _LAUNCHERS or Path(given[0]).exists()
+    except OSError as error:
+        raise OptionError(f"Cannot read {given[0]}: {error.strerror}.") from None
+    if not is_there:
         raise OptionError(f"There is no file {given[0]}.")
     return ScriptCall.here(given[0], given[1:])

@@ -13,7 +13,7 @@ from whichgpu.comparison.money import offer_notes, row_offer, usd_for
 from whichgpu.devices import DEFAULT_DEVICES, find_device, this_cpu
 from whichgpu.devices import devices as shipped_devices
 from whichgpu.devices.device import Device
-from whichgpu.errors import OptionError, PrecisionError
+from whichgpu.errors import PrecisionError, require_count
 from whichgpu.estimate import Estimate, estimate, estimate_all, runnable_precision
 from whichgpu.graph import Job
 from whichgpu.graph import precision as precision_named
@@ -60,8 +60,7 @@ def compare(
         UnknownNameError: If a device or the precision is not known.
         PrecisionError: If a named device lacks `precision` and `allow_fallback` is not set.
     """
-    if epochs < 1:
-        raise OptionError(f"Epochs are {epochs}; expected 1 or more.")
+    require_count("Epochs are", epochs)
     wanted = precision_named(job.precision if precision is None else precision)
     choices = _choose(devices)
     lacking = {c.device.name for c in choices if runnable_precision(c.device, wanted).name != wanted.name}

@@ -11,7 +11,6 @@ import tomllib
 from collections.abc import Mapping
 from datetime import date
 from functools import cache
-from math import inf
 from pathlib import Path
 from typing import Any, get_args
 
@@ -68,7 +67,7 @@ def load_device_file(path: str | Path) -> tuple[Device, ...]:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DeviceFileError(f"{path.name}: cannot be read: {error.strerror}. Name a device file.") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise DeviceFileError(f"{path.name}: is not TOML: {error}") from error
     top = _Table(path.name, document, _FILE_FIELDS, ("vendor", "architecture", "device"))
     vendor, architecture = top.choice("vendor", get_args(Vendor)), top.text("architecture")
@@ -197,4 +196,5 @@ class _Table:
 
 
 def _is_positive(value: object) -> bool:
-    return type(value) in (int, float) and 0 < value < inf  # type: ignore[operator]
+    # Far above anything there is, and far below what arithmetic with it could not hold.
+    return type(value) in (int, float) and 0 < value < 1e30  # type: ignore[operator]

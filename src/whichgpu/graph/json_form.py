@@ -105,7 +105,7 @@ def job_from_document(document: object) -> Job:
     form = check_schema(document, SCHEMA, SCHEMA_VERSION)
     try:
         job = _read(form)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise GraphError(f"Broken {form['schema']} document: {type(error).__name__} at {error}.") from error
     check(job)
     return job
@@ -185,20 +185,31 @@ def _to_plain(value: Attribute) -> Any:
 def _from_plain(value: Any) -> Attribute:
     if isinstance(value, list):
         return tuple(_from_plain(v) for v in value)
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if isinstance(value, str):
+        return _text(value)
+    if value is None or isinstance(value, (bool, float)):
         return value
+    if isinstance(value, int):
+        return _count(value)
     raise TypeError(f"attribute {value!r}; expected a number, a string or a list of them")
+
+
+_LARGEST = 2**63 - 1
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r}; expected text")
+    if not value.isascii():
+        value.encode()  # JSON may hold half a character, which no file and no terminal takes
     return value
 
 
 def _count(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{value!r}; expected a whole number")
+    if abs(value) > _LARGEST:
+        raise ValueError("a number beyond 64 bits")
     return value
 
 

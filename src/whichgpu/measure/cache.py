@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 
@@ -24,4 +25,7 @@ def cache_directory() -> Path:
     if sys.platform == "win32":
         local = os.environ.get("LOCALAPPDATA")
         return (Path(local) if local else Path.home() / "AppData" / "Local") / "whichgpu" / "Cache"
-    return Path.home() / ".cache" / "whichgpu"
+    try:
+        return Path.home() / ".cache" / "whichgpu"
+    except RuntimeError:  # a user without a home
+        return Path(tempfile.gettempdir()) / "whichgpu"

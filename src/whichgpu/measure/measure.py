@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from whichgpu.errors import GraphError, MeasureError, OptionError
+from whichgpu.errors import GraphError, MeasureError, OptionError, require_count
 from whichgpu.graph import precision as precision_named
 from whichgpu.measure.measurement import Measurement, Phase, Progress
 from whichgpu.measure.memory import USABLE, PeakMemory, available_bytes
@@ -58,11 +59,10 @@ def measure(
         MissingExtraError: If torch or a package the job needs is not installed.
         MeasureError: If this machine lacks the device or the memory, or nothing was measured before Ctrl-C.
     """
-    if not seconds > 0:
-        raise OptionError(f"Time to measure is {seconds:g} s; expected more than 0.")
+    if not 0 < seconds < math.inf:
+        raise OptionError(f"Time to measure is {seconds:g} s; expected more than 0, and an end.")
     batch = definition.batch if batch is None else batch
-    if batch < 1:
-        raise OptionError(f"Batch is {batch}; expected 1 or more.")
+    require_count("Batch is", batch)
     target = Target.find(device, definition.name)
     trained_in, notes = _precision(definition, precision, device)
     run = _Run(definition, target, batch, trained_in, seconds, on_progress or (lambda progress: None), notes)

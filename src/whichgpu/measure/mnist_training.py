@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from whichgpu.errors import MeasureError, OptionError
+from whichgpu.errors import MeasureError, require_count
 from whichgpu.measure.measurement import Phase, Progress
 from whichgpu.measure.mnist_digits import Digits, load_digits
 from whichgpu.measure.other_programs import ProcessorTime, crowding_note
@@ -95,11 +95,9 @@ def train_mnist(
         MissingExtraError: If torch is not installed.
         MeasureError: If this machine lacks the device, or Ctrl-C came before the first losses.
     """
-    if epochs < 1:
-        raise OptionError(f"Epochs is {epochs}; expected 1 or more.")
+    require_count("Epochs are", epochs)
     batch = definition.batch if batch is None else batch
-    if batch < 1:
-        raise OptionError(f"Batch is {batch}; expected 1 or more.")
+    require_count("Batch is", batch)
     target = Target.find(device, definition.name)
     digits = load_digits(on_progress) if digits is None else digits
     training = _Training(definition, target, digits, epochs, batch, seed, on_progress)

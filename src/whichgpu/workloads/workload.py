@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from whichgpu.errors import MissingExtraError, OptionError
+from whichgpu.errors import MissingExtraError, OptionError, require_count
 from whichgpu.graph import precision as precision_named
 
 if TYPE_CHECKING:
@@ -135,8 +135,7 @@ class Workload(ABC):
 
     def check_options(self, batch: int, precision: str, layout: str) -> None:
         """Raise OptionError if the job does not have such a batch, precision or layout."""
-        if batch < 1:
-            raise OptionError(f"Batch is {batch}; expected 1 or more.")
+        require_count("Batch is", batch)
         if precision not in self.precisions:
             raise OptionError(f"{self.name} has no precision {precision!r}; it has {', '.join(self.precisions)}.")
         if layout not in self.layouts:
