@@ -125,7 +125,7 @@ class OutputError(WhichGpuError):
 
 
 # Above this a count is a slip of the keyboard: a year of steps, a nation's images.
-LARGEST_COUNT = 1_000_000_000_000
+LARGEST_COUNT = 999_999_999_999
 
 
 def require_count(what: str, value: int) -> None:
