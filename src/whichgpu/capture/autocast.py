@@ -63,7 +63,7 @@ class Autocast:
 
     def __init__(self) -> None:
         # The low-precision copy of each weight, as long as the outermost autocast region lasts.
-        self._weights: dict[int, tuple[weakref.ref[torch.Tensor], torch.Tensor]] = {}
+        self._weights: dict[tuple[int, torch.dtype], tuple[weakref.ref[torch.Tensor], torch.Tensor]] = {}
 
     def install(self, library: torch.library.Library) -> None:
         """Register the kernels with `library`, which takes them away when it is destroyed."""
@@ -120,11 +120,11 @@ class Autocast:
         )
         if not is_weight:
             return value.to(to)
-        found = self._weights.get(id(value))
+        found = self._weights.get((id(value), to))
         if found is not None and found[0]() is value:
             return found[1]
         cast = value.to(to)
-        self._weights[id(value)] = (weakref.ref(value), cast)
+        self._weights[id(value), to] = (weakref.ref(value), cast)
         return cast
 
 

@@ -13,7 +13,7 @@ from whichgpu.capture.op_traits import OpTraits, traits_of
 from whichgpu.capture.phantom_tensor import META, KernelCall, PhantomTensor, wrap
 from whichgpu.capture.shadow import Shadow, give_shadow, real_result
 from whichgpu.capture.stand_in import assume
-from whichgpu.capture.storages import Storages
+from whichgpu.capture.storages import Storages, refuse_sparse
 from whichgpu.errors import CaptureError
 from whichgpu.graph.tensor import contiguous_stride
 
@@ -78,6 +78,8 @@ class FakeDevice(TorchDispatchMode):  # type: ignore[misc]
             kwargs = {**kwargs, "pin_memory": None}
         if not phantoms and not self._is_wanted_here(device, others):
             return func(*args, **kwargs)
+        for other in others:
+            refuse_sparse(other)
         special = HANDLERS.get(func)
         if special is not None:
             result = special(self, func, args, kwargs)
@@ -211,7 +213,8 @@ def _key(values: Any, phantoms: list[PhantomTensor], others: list[torch.Tensor])
             key.append(_key(value, phantoms, others))
         elif isinstance(value, torch.Tensor):
             others.append(value)
-            key.append((value.shape, value.stride(), value.dtype, value.device))
+            strides = value.stride() if value.layout is torch.strided else value.layout
+            key.append((value.shape, strides, value.dtype, value.device))
         else:
             # 1, 1.0 and True are equal, and promote a dtype differently.
             key.append((kind, value))

@@ -1,4 +1,4 @@
-"""Losses whose operators have no meta kernel: what they return on the phantom GPU."""
+"""Losses and draws whose operators have no meta kernel: what they return on the phantom GPU."""
 
 from __future__ import annotations
 
@@ -16,8 +16,14 @@ aten = torch.ops.aten
 HANDLERS: dict[Any, Handler] = {}
 handles = handler_table(HANDLERS)
 
-# Backward operators that return a gradient of the shape of one argument, and that argument's place.
+# Operators that return a tensor of the shape and dtype of one argument, mostly its gradient, and that argument's place.
 _LIKE = {
+    aten._sample_dirichlet.default: 0,
+    aten._dirichlet_grad.default: 0,
+    aten._standard_gamma.default: 0,
+    aten._standard_gamma_grad.default: 0,
+    aten.poisson.default: 0,
+    aten.binomial.default: 0,
     aten._ctc_loss_backward.default: 1,
     aten._ctc_loss_backward.Tensor: 1,
     aten.multi_margin_loss_backward.default: 1,
@@ -29,6 +35,17 @@ _LIKE = {
 def _gradient(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     like = args[_LIKE[func]]
     return device.recorded(traits_of(func), args, kwargs, device.new(like.shape, like.dtype))
+
+
+@handles(
+    aten.fake_quantize_per_tensor_affine_cachemask.default,
+    aten.fake_quantize_per_channel_affine_cachemask.default,
+    aten._fake_quantize_per_tensor_affine_cachemask_tensor_qparams.default,
+)
+def _fake_quantize(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    like = args[0]
+    out = (device.new(like.shape, like.dtype), device.new(like.shape, torch.bool))
+    return device.recorded(traits_of(func), args, kwargs, out)
 
 
 @handles(aten._use_cudnn_ctc_loss.default, aten._use_cudnn_ctc_loss.Tensor)

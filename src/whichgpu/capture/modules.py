@@ -28,6 +28,8 @@ def install(patches: Patches) -> None:
         return plain_apply(module, fn, *args, **kwargs)
 
     patches.set(torch.nn.Module, "_apply", apply)
+    # In evaluation an encoder may go to nested tensors, whose sizes are values; the layers one by one do the same work.
+    patches.set(torch.backends.mha, "get_fastpath_enabled", lambda: False)
     # DataParallel over the one device there is: nothing is split, tensors on the CPU move.
     patches.set(sys.modules["torch.nn.parallel.data_parallel"], "scatter_kwargs", _move_all)
 

@@ -80,7 +80,7 @@ def _permutation(result: PhantomTensor, args: tuple[Any, ...]) -> torch.Tensor |
     return _evenly(result, result.numel())
 
 
-def _constant(value: bool) -> Assumption:
+def _constant(value: int) -> Assumption:
     return lambda result, args: torch.full(result.shape, value, dtype=result.dtype)
 
 
@@ -118,6 +118,11 @@ ASSUMPTIONS: dict[Any, tuple[Assumption | None, ...]] = {
     **dict.fromkeys((aten.isposinf.default, aten.isneginf.default), (_constant(False),)),
     **dict.fromkeys((aten.all.default, aten.all.dim, aten.all.dims, aten._is_all_true.default), (_constant(True),)),
     **dict.fromkeys((aten.any.default, aten.any.dim, aten.any.dims, aten._is_any_true.default), (_constant(False),)),
+    # Their values do not depend on those of the tensor they are made like.
+    **dict.fromkeys((aten.new_ones.default, aten.ones_like.default), (_constant(1),)),
+    **dict.fromkeys((aten.new_zeros.default, aten.zeros_like.default), (_constant(0),)),
+    aten.new_full.default: (lambda result, args: torch.full(result.shape, args[2], dtype=result.dtype),),
+    aten.full_like.default: (lambda result, args: torch.full(result.shape, args[1], dtype=result.dtype),),
     aten.topk.default: (None, _places(2, -1)),
     **dict.fromkeys((aten.max.dim, aten.min.dim, aten.median.dim, aten.mode.default), (None, _places(1, -1))),
     aten.kthvalue.default: (None, _places(2, -1)),

@@ -16,6 +16,20 @@ if TYPE_CHECKING:
     from whichgpu.graph.graph import StorageKind
 
 
+def refuse_sparse(tensor: torch.Tensor) -> None:
+    """Raise if `tensor` is sparse.
+
+    Raises:
+        CaptureError: Saying why and what to do.
+    """
+    if tensor.layout is not torch.strided:
+        raise CaptureError(
+            f"The phantom GPU has no tensors of layout {tensor.layout}: which elements they hold decides their work, "
+            "and it has no values. Capture with nn.Embedding(sparse=False) and an optimizer for dense gradients; pass "
+            "messages over a sparse graph with index_add_ or scatter_add_ on its edges."
+        )
+
+
 class StorageLife:
     """One storage.
 
@@ -57,11 +71,7 @@ class Storages:
 
     def note(self, tensor: torch.Tensor) -> StorageLife:
         """Return the life of the storage under `tensor`, begun now if it is new."""
-        if tensor.layout is not torch.strided:
-            raise CaptureError(
-                f"The phantom GPU has no memory for tensors of layout {tensor.layout}. Capture the step with dense "
-                "tensors (nn.Embedding(sparse=False))."
-            )
+        refuse_sparse(tensor)
         storage = tensor.untyped_storage()
         # The address is good for a key as long as the storage lives; the weak reference drops it before it is reused.
         key = storage._cdata

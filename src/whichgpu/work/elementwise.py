@@ -64,6 +64,12 @@ FLOPS_OF_NEW: dict[str, int] = {
     "silu_backward": 6 + 2 * _S,
     "gelu_backward": 8 + 3 * _S,
     "mish_backward": 8 + 4 * _S,
+    **dict.fromkeys(("special_entr", "special_xlog1py"), 3 + 2 * _S),
+    **dict.fromkeys(("special_erfcx", "special_i0e", "special_i1", "special_i1e", "special_ndtri"), 4 * _S),
+    **dict.fromkeys(("special_log_ndtr", "special_zeta", "_standard_gamma_grad", "_dirichlet_grad"), 8 * _S),
+    # scale, round, bound, scale back, and the mask of what was not cut off
+    **dict.fromkeys(("fake_quantize_per_tensor_affine_cachemask", "fake_quantize_per_channel_affine_cachemask"), 6),
+    "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams": 6,
 }
 # Filling with random numbers: bits by Philox, then a scale, a comparison or a transformation (Box and Muller, -log u).
 _DRAW_FLOPS: dict[str, int] = {

@@ -98,6 +98,38 @@ def embedding_bag_backward(op: Op) -> Work:
     return Work((fill(table), *_rows_added(op, each, indices, table)))
 
 
+@counts("aten._embedding_bag_per_sample_weights_backward")
+def embedding_bag_weights_backward(op: Op) -> Work:
+    """Gradient (n,) of the weights of n rows: each row times the gradient (d,) of its bag.
+
+    Counts: 2 FLOPs for every element of every row; rows and gradients read.
+    Source: ATen/native/cuda/EmbeddingBag.cu.
+    """
+    table, indices = op.tensor("weight"), op.tensor("indices")
+    rows = _rows(table, indices)
+    read = (rows, op.tensor("grad"), indices, *op.tensors("offset2bag"))
+    return Work((over(op, "gather", 2 * indices.numel * table.shape[1], read=read),))
+
+
+@counts("aten.embedding_renorm_")
+def embedding_renorm(op: Op) -> Work:
+    """Table (v, d), rows of n indices scaled down in place where their norm is too large.
+
+    Counts: indices sorted and made distinct, for which the host waits; rows read twice and written, 3 FLOPs an element.
+    Source: ATen/native/cuda/Embedding.cu (embedding_renorm_cuda_).
+    """
+    table, indices = op.tensor("self"), op.tensor("indices")
+    rows = _rows(table, indices)
+    return Work(
+        (
+            *_sorted(indices.numel, indices.itemsize, indices.itemsize),
+            over(op, "gather", indices.numel, read=(indices,), written=(indices,)),
+            over(op, "gather", 3 * rows.numel, read=(indices, rows, rows), written=(rows,)),
+        ),
+        synchronizes=True,
+    )
+
+
 @counts(
     "aten.index_put",
     "aten.index_put_",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import cast
+
 from whichgpu.graph import Op, Tensor
 from whichgpu.work.kernel import Gemm, Kernel, Work
 from whichgpu.work.registry import counts
@@ -85,6 +88,30 @@ def addr(op: Op) -> Work:
     Source: ATen/native/cuda/LinearAlgebra.cu (addr_kernel_cuda).
     """
     return Work((over(op, "elementwise", 3 * op.output().numel),))
+
+
+@counts("aten._trilinear")
+def trilinear(op: Op) -> Work:
+    """Sum over shared dimensions of a product of three tensors; (n, i), (o, i, j), (n, j) -> (n, o) in nn.Bilinear.
+
+    Counts: two of them multiplied and summed, for each place along the unrolled dimension: 2 FLOPs for each element of
+        the product of all three, broadcast.
+    Leaves out: the product with the third, a sum over one dimension less.
+    Source: ATen/native/Linear.cpp (_trilinear).
+    """
+    shapes = [
+        _unsqueezed(op.tensor(f"i{index}").shape, cast("tuple[int, ...]", op.attributes.get(f"expand{index}", ())))
+        for index in (1, 2, 3)
+    ]
+    places = math.prod(max(sizes) for sizes in zip(*shapes, strict=True))
+    return Work((over(op, "matmul", 2 * places),))
+
+
+def _unsqueezed(shape: tuple[int, ...], dims: tuple[int, ...]) -> tuple[int, ...]:
+    sizes = list(shape)
+    for dim in sorted(dims):
+        sizes.insert(dim, 1)
+    return tuple(sizes)
 
 
 @counts("aten._grouped_mm", "aten._scaled_grouped_mm")

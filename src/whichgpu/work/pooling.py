@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import cast
 
-from whichgpu.graph import Op
+from whichgpu.graph import Op, Tensor
 from whichgpu.work.kernel import Work
 from whichgpu.work.registry import counts
 from whichgpu.work.traffic import fill, over
@@ -149,6 +149,24 @@ def grid_sampler_backward(op: Op) -> Work:
     grad, dims = op.tensor("grad_output"), op.tensor("grid").shape[-1]
     zeros = (fill(op.outputs[0]),) if op.outputs[0] is not None else ()
     return Work((*zeros, over(op, "gather", 6 * 2**dims * grad.numel)))
+
+
+@counts("aten.affine_grid_generator")
+def affine_grid(op: Op) -> Work:
+    """Matrices (n, d, d + 1) -> positions (n, *out, d): a base grid, and its product with each matrix.
+
+    Counts: 2 d (d + 1) FLOPs a position; the base grid is written and read.
+    Source: ATen/native/AffineGridGenerator.cpp.
+    """
+    grid = op.output()
+    dims = grid.shape[-1]
+    base = Tensor((*grid.shape[:-1], dims + 1), grid.dtype)
+    return Work(
+        (
+            over(op, "elementwise", 0, read=(), written=(base,)),
+            over(op, "matmul", 2 * (dims + 1) * grid.numel, read=(base, op.tensor("theta"))),
+        )
+    )
 
 
 @counts("aten.im2col", "aten.col2im")

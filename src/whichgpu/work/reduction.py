@@ -73,6 +73,53 @@ def scan(op: Op) -> Work:
     return Work((over(op, "reduction", flops, launches=2 if is_vector else 1),))
 
 
+@counts("aten.allclose")
+def allclose(op: Op) -> Work:
+    """(...), (...) -> a truth value for Python: the host waits.
+
+    Counts: equality, a difference, its bound and comparisons, kernel by kernel, then whether all hold: seven passes.
+    Source: ATen/native/TensorCompare.cpp (isclose, allclose).
+    """
+    data = op.tensor("self")
+    one = over(op, "elementwise", data.numel, written=(data,))
+    return Work((*(one,) * 6, over(op, "reduction", data.numel, read=(data,), written=())), synchronizes=True)
+
+
+@counts("aten.renorm", "aten.renorm_")
+def renorm(op: Op) -> Work:
+    """(..., n, ...) -> the same shape, slices along `dim` whose norm is too large scaled down.
+
+    Counts: norms of all slices, then a product an element.
+    Leaves out: the factors, one a slice.
+    Source: ATen/native/Normalization.cpp (renorm_out).
+    """
+    data = op.tensor("self")
+    return Work(
+        (
+            over(op, "reduction", 2 * data.numel, read=(data,), written=()),
+            over(op, "elementwise", data.numel, read=(data,)),
+        )
+    )
+
+
+@counts("aten._fused_moving_avg_obs_fq_helper")
+def observe_and_fake_quantize(op: Op) -> Work:
+    """(...) -> (...) rounded to a grid that follows the smallest and largest values seen, and a mask.
+
+    Counts: smallest and largest, a kernel of one block for the running ones and the grid, then 6 FLOPs an element.
+    Source: ATen/native/quantized/cuda/FusedObsFakeQuant.cu.
+    """
+    data = op.tensor("self")
+    small = over(op, "elementwise", 16, read=(), written=())
+    return Work(
+        (
+            over(op, "reduction", 2 * data.numel, read=(data,), written=()),
+            small,
+            over(op, "elementwise", 6 * data.numel, read=(data,)),
+        )
+    )
+
+
 @counts("aten.dist")
 def dist(op: Op) -> Work:
     """(...), (...) -> scalar: the norm of a difference.

@@ -14,7 +14,16 @@ _VIEWS = (
 )
 # What changes or reads no elements at all.
 _BOOKKEEPING = (
-    *("set_", "resize_", "resize_as_", "record_stream", "is_pinned", "is_same_size", "is_set_to"),
+    *(
+        "_efficientzerotensor",
+        "set_",
+        "resize_",
+        "resize_as_",
+        "record_stream",
+        "is_pinned",
+        "is_same_size",
+        "is_set_to",
+    ),
     *("_has_same_storage_numel", "_assert_tensor_metadata", "_assert_scalar", "_use_cudnn_ctc_loss", "sym_size"),
 )
 _UNWRITTEN = ("empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided")

@@ -1,0 +1,164 @@
+"""Work rules against counts from outside: by hand, or by walking through the textbook algorithm."""
+
+import pytest
+
+from whichgpu.graph import Op, Tensor
+from whichgpu.work import count_op
+
+
+def tensor(*shape, dtype="float32"):
+    return Tensor(shape, dtype)
+
+
+def op(name, outputs, attributes=None, **inputs):
+    outs = outputs if isinstance(outputs, tuple) else (outputs,)
+    return Op(name, inputs, outs, attributes or {})
+
+
+def cholesky(n):
+    """Count what the loops of a Cholesky factorization compute."""
+    flops = 0
+    for j in range(n):
+        flops += 2 * j + 1  # the diagonal: j products and differences, a root
+        flops += (n - j - 1) * (2 * j + 1)  # below it: as many, a quotient each
+    return flops
+
+
+def lu(m, n):
+    flops = 0
+    for k in range(min(m, n)):
+        flops += (m - k - 1) + 2 * (m - k - 1) * (n - k - 1)
+    return flops
+
+
+def triangular(n, sides):
+    return sides * sum(2 * row + 1 for row in range(n))
+
+
+A = tensor(2, 96, 96)
+B = tensor(2, 96, 10)
+FACTORIZATIONS = [
+    (op("aten.linalg_cholesky_ex.default", (A, tensor(2)), self=A), 2 * cholesky(96)),
+    (op("aten.linalg_lu_factor_ex.default", (A, tensor(2, 96), tensor(2)), A=A), 2 * lu(96, 96)),
+    (op("aten.linalg_lu_factor_ex.default", (tensor(300, 60), tensor(60)), A=tensor(300, 60)), lu(300, 60)),
+    (op("aten._linalg_slogdet.default", (tensor(2), tensor(2), A, tensor(2, 96)), A=A), 2 * lu(96, 96)),
+    (op("aten.linalg_solve_triangular.default", B, self=A, B=B), 2 * triangular(96, 10)),
+    (op("aten.cholesky_solve.default", B, self=B, input2=A), 4 * triangular(96, 10)),
+    (op("aten.linalg_lu_solve.default", B, LU=A, pivots=tensor(2, 96), B=B), 4 * triangular(96, 10)),
+    (op("aten._linalg_solve_ex.default", (B, A), A=A, B=B), 2 * lu(96, 96) + 4 * triangular(96, 10)),
+]
+
+
+@pytest.mark.parametrize(("call", "expected"), FACTORIZATIONS, ids=lambda v: getattr(v, "name", None))
+def test_factorizations_follow_their_loops(call, expected):
+    # Textbooks leave out terms of lower order, a few percent at this size.
+    assert count_op(call).flops == pytest.approx(expected, rel=0.05)
+
+
+# name, outputs, inputs, attributes, FLOPs and, where one kernel or all passes are plain, bytes counted by hand
+C = "complex64"
+BY_HAND = [
+    # 1024 points, 10 stages of 5 FLOPs each, 3 rows; 8 bytes in and out
+    (
+        "aten._fft_c2c.default",
+        tensor(3, 1024, dtype=C),
+        {"self": tensor(3, 1024, dtype=C)},
+        {"dim": (1,)},
+        153_600,
+        49_152,
+    ),
+    # half of it for real input; 4 x 1024 bytes in, 8 x 513 out, a row
+    ("aten._fft_r2c.default", tensor(3, 513, dtype=C), {"self": tensor(3, 1024)}, {"dim": (1,)}, 76_800, 24_600),
+    ("aten._fft_c2r.default", tensor(3, 1024), {"self": tensor(3, 513, dtype=C)}, {"dim": (1,)}, 76_800, 24_600),
+    # two dimensions of 32 are as many points, in two passes
+    (
+        "aten._fft_c2c.default",
+        tensor(32, 32, dtype=C),
+        {"self": tensor(32, 32, dtype=C)},
+        {"dim": (0, 1)},
+        51_200,
+        32_768,
+    ),
+    # 2^13 points do not fit on the chip: two passes
+    ("aten._fft_c2c.default", tensor(8192, dtype=C), {"self": tensor(8192, dtype=C)}, {"dim": (0,)}, 532_480, 262_144),
+    # 4 x 5 pairs of points of 3 coordinates, 3 FLOPs each
+    ("aten._cdist_forward.default", tensor(4, 5), {"x1": tensor(4, 3), "x2": tensor(5, 3)}, {"p": 1.0}, 180, 188),
+    # 10 pairs among 5 points
+    ("aten._pdist_forward.default", tensor(10), {"self": tensor(5, 3)}, {"p": 2.0}, 90, 100),
+    # a sum of products and differences for each of 7 vectors: 9 FLOPs
+    ("aten.linalg_cross.default", tensor(7, 3), {"self": tensor(7, 3), "other": tensor(7, 3)}, {}, 63, 252),
+    # nn.Bilinear(6, 4, 2) on 3 rows: 3 x 2 x 6 x 4 places
+    (
+        "aten._trilinear.default",
+        tensor(3, 2),
+        {"i1": tensor(3, 6), "i2": tensor(2, 6, 4), "i3": tensor(3, 4)},
+        {"expand1": (1, 3), "expand2": (0,), "expand3": (1, 2), "sumdim": (2, 3), "unroll_dim": 1},
+        288,
+        4 * (18 + 48 + 12 + 6),
+    ),
+    # 8 rows of 4 elements weighed by 8 numbers: a product and a sum each
+    (
+        "aten._embedding_bag_per_sample_weights_backward.default",
+        tensor(8),
+        {"grad": tensor(3, 4), "weight": tensor(10, 4), "indices": tensor(8, dtype="int64")},
+        {},
+        64,
+        8 * 4 * 4 + 3 * 4 * 4 + 64 + 32,
+    ),
+    # scale, round, two bounds, scale back, and the mask of a byte
+    (
+        "aten.fake_quantize_per_tensor_affine_cachemask.default",
+        (tensor(10), tensor(10, dtype="bool")),
+        {"self": tensor(10)},
+        {},
+        60,
+        90,
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "outputs", "inputs", "attributes", "flops", "nbytes"), BY_HAND)
+def test_counts_by_hand(name, outputs, inputs, attributes, flops, nbytes):
+    work = count_op(op(name, outputs, attributes, **inputs))
+    assert work.flops == pytest.approx(flops)
+    assert work.bytes_moved == pytest.approx(nbytes)
+    assert not work.synchronizes
+
+
+def test_a_grid_of_positions():
+    # 2 x 5 x 5 positions of 2 coordinates, each the product of 3 numbers
+    call = op("aten.affine_grid_generator.default", tensor(2, 5, 5, 2), theta=tensor(2, 2, 3))
+    assert count_op(call).flops == 2 * 25 * 2 * 3 * 2
+
+
+def test_euclidean_distances_of_many_points_are_a_product():
+    call = op("aten._euclidean_dist.default", tensor(50, 40), x1=tensor(50, 8), x2=tensor(40, 8))
+    products = [k for k in count_op(call).kernels if k.kind == "matmul"]
+    assert [k.flops for k in products] == [2 * 50 * 40 * 10]
+    large = op("aten._cdist_forward.default", tensor(50, 40), {"p": 2.0}, x1=tensor(50, 8), x2=tensor(40, 8))
+    assert count_op(large).kernels == count_op(call).kernels
+
+
+def test_normalized_transforms_scale_their_result():
+    plain, scaled = (
+        count_op(op("aten._fft_c2c.default", A, {"dim": (1,), "normalization": n}, self=A)) for n in (0, 2)
+    )
+    assert scaled.launches == plain.launches + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        ("aten.allclose.default", {"self": tensor(4), "other": tensor(4)}),
+        ("aten._linalg_check_errors.default", {"info": tensor(2, dtype="int32")}),
+        ("aten.embedding_renorm_.default", {"self": tensor(10, 4), "indices": tensor(6, dtype="int64")}),
+    ],
+)
+def test_what_the_host_waits_for(name, inputs):
+    assert count_op(op(name, (), **inputs)).synchronizes
+
+
+def test_twice_the_batch_is_twice_the_work():
+    for one, _ in FACTORIZATIONS[:1]:
+        double = op(one.name, (tensor(4, 96, 96),), self=tensor(4, 96, 96))
+        assert count_op(double).flops == 2 * count_op(one).flops
