@@ -40,6 +40,9 @@ class Recorder:
 
     def record(self, traits: OpTraits, args: Sequence[Any], kwargs: dict[str, Any], out: Any) -> None:
         """Append one call of an operator."""
+        if traits.name.startswith("c10d."):
+            # Between the processes of a group, which is a group of one here.
+            return
         inputs: dict[str, Any] = {}
         attributes: dict[str, Attribute] = {}
         for name, value in (*zip(traits.arguments, args, strict=False), *kwargs.items()):

@@ -37,5 +37,5 @@ def capture(
         raise OptionError("whichgpu capture needs a script: whichgpu capture train.py -o job.json")
     place = Output(output)
     options = ScriptOptions(steps_per_epoch, samples_per_step, step_marker, timeout, allow_writes, phantom_only=True)
-    found = run(call, options)
+    found = run(call, options, use_cache=not no_cache)
     place.write(json.dumps(job_to_document(found.job)) + "\n")

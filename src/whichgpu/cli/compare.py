@@ -94,10 +94,16 @@ def compare(
     from whichgpu.workloads import DEFAULT_JOBS
 
     # Everything that can be wrong is found out before the long work begins: predicting takes no second.
-    if not measure_seconds > 0:
-        raise OptionError(f"--measure-seconds is {measure_seconds:g}; expected more than 0. --no-measure skips it.")
+    if not 0 < measure_seconds < float("inf"):
+        raise OptionError(
+            f"--measure-seconds is {measure_seconds:g}; expected more than 0, and an end. --no-measure skips it."
+        )
     place = Output(output)
     call = script_call(context)
+    if jobs and call is not None:
+        raise OptionError(
+            f"{' '.join(jobs)}: beside a script there can be no other job; compare it alone, one at a time."
+        )
     names = jobs or ([] if call else list(DEFAULT_JOBS))
     request = Request(_devices(device or [], device_file or []), batch, precision, layout, epochs, allow_fallback)
     predicted = [request.predict(name) for name in names]
@@ -114,7 +120,7 @@ def compare(
             phantom_only or no_measure,
             measure_seconds,
         )
-        finished.append(request.script(call, wanted))
+        finished.append(request.script(call, wanted, not no_cache))
         if chosen == "table" and output is None:
             place.write(render(finished, chosen, place.page()))
     interrupted = False
@@ -168,7 +174,7 @@ class Request:
             allow_fallback=self.allow_fallback,
         )
 
-    def script(self, call: ScriptCall, options: ScriptOptions) -> Comparison:
+    def script(self, call: ScriptCall, options: ScriptOptions, use_cache: bool) -> Comparison:
         """Return the comparison of a training script, run in both passes.
 
         Raises:
@@ -180,7 +186,7 @@ class Request:
         for option, value in (("batch", self.batch), ("layout", self.layout)):
             if value is not None:
                 raise OptionError(f"--{option} {value}: a script has its own; give the script's option after its name.")
-        found = run(call, options)
+        found = run(call, options, use_cache=use_cache)
         return self.compare(found.job, measurements(found))
 
     def predict(self, name: str) -> tuple[Job, Comparison]:

@@ -5,6 +5,7 @@ Every command imports the rooms it needs inside its function, so that ``whichgpu
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -12,6 +13,7 @@ from typing import Annotated
 import typer
 
 from whichgpu import __version__
+from whichgpu.cli.cache import cache
 from whichgpu.cli.capture import capture
 from whichgpu.cli.compare import compare
 from whichgpu.cli.devices import devices
@@ -35,6 +37,7 @@ for command in (devices, offers, measure, jobs):
     app.command()(command)
 app.command(cls=ScriptCommand)(compare)
 app.command(cls=ScriptCommand)(capture)
+app.add_typer(cache)
 
 
 def _print_version(wanted: bool) -> None:
@@ -82,6 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _complain(str(error))
         sys.exit(BAD_INPUT)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO):
+            _complain(f"cannot write: {error.strerror}.")
+            sys.exit(BAD_INPUT)
         _report(error)
         sys.exit(1)
 

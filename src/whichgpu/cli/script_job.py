@@ -9,14 +9,15 @@ from whichgpu.errors import OptionError
 
 if TYPE_CHECKING:
     from whichgpu.capture.script import ScriptCall, ScriptOptions, ScriptRun
+    from whichgpu.capture.script.cache import ScriptCache
     from whichgpu.measure import Measurement
 
 
-def run(call: ScriptCall, options: ScriptOptions) -> ScriptRun:
-    """Run both passes within the memory that is free.
+def run(call: ScriptCall, options: ScriptOptions, *, use_cache: bool = True) -> ScriptRun:
+    """Return what was kept of a script that has not changed; else run both passes within the memory that is free.
 
     Raises:
-        OptionError: If the time limit is not positive.
+        OptionError: If the time limit is not positive, or the step marker names no function.
         MissingExtraError: If torch is not installed.
         ScriptError: If no step of the script was seen.
     """
@@ -26,9 +27,28 @@ def run(call: ScriptCall, options: ScriptOptions) -> ScriptRun:
 
     if not options.timeout_s > 0:
         raise OptionError(f"--timeout is {options.timeout_s:g}; expected more than 0.")
+    if options.step_marker and not all(options.step_marker.partition(":")):
+        raise OptionError(
+            f"--step-marker is {options.step_marker!r}; expected module:function, such as __main__:train_step."
+        )
+    cache = kept_scripts()
+    kept = cache.find(call, options) if use_cache else None
+    if kept is not None:
+        tell(f"{call.name} has not changed: taken from {cache.folder}; --no-cache runs it again")
+        return kept
     require_torch()
     free = available_host_bytes()
-    return run_script(call, options, None if free is None else USABLE * free, tell)
+    found = run_script(call, options, None if free is None else USABLE * free, tell)
+    cache.keep(call, options, found)
+    return found
+
+
+def kept_scripts() -> ScriptCache:
+    """Return the cache of captured scripts."""
+    from whichgpu.capture.script.cache import ScriptCache
+    from whichgpu.measure.cache import cache_directory
+
+    return ScriptCache(cache_directory() / "scripts")
 
 
 def measurements(found: ScriptRun) -> list[Measurement]:

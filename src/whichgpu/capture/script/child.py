@@ -55,6 +55,11 @@ class _Place:
         if self.is_written or os.getpid() != self._process:
             return
         self.is_written = True
+        from whichgpu.capture.script.local_files import local_files
+        from whichgpu.capture.script.trackers import note_trackers
+
+        outcome.seen.files = local_files()
+        outcome.seen.notes += [note for note in note_trackers() if note not in outcome.seen.notes]
         outcome.seconds = time.perf_counter() - self._begin
         part = f"{self._path}.part"
         number = self._open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

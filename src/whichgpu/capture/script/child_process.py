@@ -14,8 +14,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from whichgpu.capture.script import launcher
 from whichgpu.capture.script.outcome import PassOutcome, Status
 from whichgpu.capture.script.request import PassRequest
+from whichgpu.capture.script.trackers import OFFLINE
 from whichgpu.units import binary_bytes, duration
 
 _POLL_S = 0.05
@@ -72,12 +74,11 @@ def _started(request: PassRequest, place: Path, output: object) -> Iterator[subp
 
 
 def _environment(request: PassRequest) -> dict[str, str]:
-    from whichgpu.capture.script.trackers import OFFLINE
-
     paths = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
     return {
         **os.environ,
         **OFFLINE,
+        **(launcher.ENVIRONMENT if request.is_launched or "WORLD_SIZE" in os.environ else {}),
         "PYTHONPATH": os.pathsep.join([*paths, _PACKAGES]),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",

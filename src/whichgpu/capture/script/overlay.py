@@ -67,7 +67,8 @@ class Overlay:
         copy = self.copy_of(full)
         if self._lexists(copy) or self._is_removed(full):
             return copy
-        return full if os.fsdecode(path).startswith(self.root) else path
+        # From a folder it has made, the script reaches for a file of the user's.
+        return path if os.path.abspath(os.fsdecode(path)) == full else full
 
     def for_writing(self, path: Any, *, keep: bool) -> Any:
         """Return what to write to in place of `path`.

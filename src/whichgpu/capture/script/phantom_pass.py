@@ -10,7 +10,7 @@ import torch
 
 from whichgpu.capture.patches import Patches
 from whichgpu.capture.phantom import Phantom, switched_on
-from whichgpu.capture.script import loaders, options_seen
+from whichgpu.capture.script import distributed, loaders, options_seen
 from whichgpu.capture.script.outcome import PassOutcome
 from whichgpu.capture.script.request import PassRequest
 from whichgpu.capture.script.seen import Interval
@@ -57,6 +57,7 @@ class PhantomPass:
         self._recording: StepRecording | None = None
         self._phantom: Phantom | None = None
         self.watch = ScriptWatch(self._after_step)
+        self.watch.seen.world_size = request.world_size
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -74,6 +75,7 @@ class PhantomPass:
                     loaders.install_in_process(patches)
                     loaders.install(patches, self.watch)
                     options_seen.install(patches, self.watch.seen)
+                    distributed.install(patches, self.watch.seen, backend="fake")
                     self.watch.on_training_call = self._record_first
                     yield
                 finally:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from whichgpu.capture.patches import Patches
-from whichgpu.capture.script import loaders, options_seen, redirect
+from whichgpu.capture.script import distributed, loaders, options_seen, redirect
 from whichgpu.capture.script.outcome import PassOutcome
 from whichgpu.capture.script.request import PassRequest
 from whichgpu.capture.script.seen import Interval
@@ -47,6 +47,7 @@ class RealPass:
             ends.install(patches)
             loaders.install(patches, self.watch)
             options_seen.install(patches, self.watch.seen)
+            distributed.install(patches, self.watch.seen, backend="gloo")
             yield
         finally:
             ends.remove()

@@ -21,6 +21,8 @@ class PassRequest:
         seconds: How long the real pass times steps.
         allow_writes: Whether the script may write where it wants.
         pretends_cuda: Whether torch says in the real pass that there is a GPU, which is then this CPU.
+        world_size: Processes the script was to train with.
+        is_launched: Whether a launcher would have started it.
         step_marker: "module:function" whose return ends a step; "" to find out.
     """
 
@@ -30,6 +32,8 @@ class PassRequest:
     seconds: float = 10.0
     allow_writes: bool = False
     pretends_cuda: bool = False
+    world_size: int = 1
+    is_launched: bool = False
     step_marker: str = ""
 
     def to_document(self) -> dict[str, Any]:

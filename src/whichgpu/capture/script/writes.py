@@ -92,7 +92,9 @@ def _install_open(patches: Patches, overlay: Overlay) -> None:
 
 
 def _install_looking(patches: Patches, overlay: Overlay) -> None:
-    for name in ("stat", "lstat", "access", "readlink", "chdir", "statvfs"):
+    for name in ("stat", "lstat", "access", "readlink", "chdir", "statvfs", "listxattr", "getxattr"):
+        if not hasattr(os, name):
+            continue
         patches.set(os, name, _first(getattr(os, name), overlay.for_reading))
     plain_listdir, plain_scandir = os.listdir, os.scandir
 
@@ -158,7 +160,7 @@ def _install_changing(patches: Patches, overlay: Overlay) -> None:
     def kept(path: Any) -> Any:
         return overlay.for_writing(path, keep=True)
 
-    for name in ("chmod", "utime", "chown", "truncate", "setxattr", "lchown"):
+    for name in ("chmod", "utime", "chown", "truncate", "setxattr", "removexattr", "lchown"):
         if hasattr(os, name):
             patches.set(os, name, _first(getattr(os, name), kept))
     patches.set(os, "mkdir", _by_place(os.mkdir, overlay, overlay.make_folder))

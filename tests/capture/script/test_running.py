@@ -1,0 +1,242 @@
+"""A script runs as Python would run it, and ends as the limits want it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.capture.script.conftest import LOOP, START, op_names
+
+from whichgpu.capture.script import ScriptCall, ScriptOptions, run_script
+from whichgpu.capture.script.child_process import run_pass
+from whichgpu.capture.script.request import PassRequest
+from whichgpu.errors import ScriptError
+
+TELL = """
+import json, os, sys
+told = dict(argv=sys.argv, path=sys.path[0], cwd=os.getcwd(), file=__file__, name=__name__,
+            main=sys.modules["__main__"].__dict__ is globals(), package=__package__, spec=__spec__ is None)
+print("TOLD", json.dumps(told, sort_keys=True))
+"""
+
+
+def told(output):
+    return next(line for line in output.splitlines() if line.startswith("TOLD"))
+
+
+def test_a_script_sees_what_python_shows_it(script, phantom):
+    call = script(TELL, "--epochs", "3", "-m", "x")
+    plain = subprocess.run(
+        [sys.executable, call.target, *call.arguments], cwd=call.folder, capture_output=True, text=True, check=True
+    )
+    assert told(phantom(call).output) == told(plain.stdout)
+
+
+def test_a_module_sees_what_python_shows_it(script, phantom, tmp_path):
+    script("", name="helper.py")
+    package = tmp_path / "project" / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "train.py").write_text("from . import part\nimport helper\n" + TELL)
+    (package / "part.py").write_text("")
+    call = ScriptCall("package.train", ("a", "b"), is_module=True, folder=str(tmp_path / "project"))
+    plain = subprocess.run(
+        [sys.executable, "-m", "package.train", "a", "b"], cwd=call.folder, capture_output=True, text=True, check=True
+    )
+    assert told(phantom(call).output) == told(plain.stdout)
+
+
+def test_the_real_pass_times_steps_and_is_stopped(script, real):
+    outcome = real(script(START + LOOP.replace("range(3)", "range(10**9)")))
+    assert outcome.status == "done"
+    assert len(outcome.seen.intervals) > 3
+    assert all(i.batches == {"0": 1} for i in outcome.seen.intervals[1:])
+
+
+def test_everything_meant_for_a_gpu_happens_on_the_cpu(script, real):
+    text = """
+import torch
+from torch import nn
+assert not torch.cuda.is_available()
+torch.cuda.manual_seed_all(1)
+device = torch.device("cuda:0")
+model = nn.Linear(8, 4, device="cuda").cuda()
+model.to(device)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+scaler = torch.cuda.amp.GradScaler()
+start, stream = torch.cuda.Event(enable_timing=True), torch.cuda.Stream()
+generator = torch.Generator(device="cuda").manual_seed(1)
+for _ in range(200):
+    x = torch.randn(16, 8, device=device).cuda(non_blocking=True)
+    y = torch.zeros(16, dtype=torch.long).pin_memory().to("cuda")
+    assert x.device.type == "cpu" and torch.tensor([1.0], device="cuda").device.type == "cpu"
+    with torch.cuda.amp.autocast(dtype=torch.float16), torch.cuda.stream(stream):
+        out = model(x)
+    assert out.dtype == torch.float32
+    scaler.scale(nn.functional.cross_entropy(out, y)).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    torch.cuda.synchronize()
+    torch.cuda.memory_allocated(), torch.cuda.get_device_properties(0).total_memory, torch.cuda.current_stream()
+"""
+    outcome = real(script(text))
+    assert outcome.status == "done", outcome.traceback
+    with_default = "import torch\ntorch.set_default_device('cuda')\nassert torch.zeros(1).is_cpu\n" + START + LOOP
+    assert real(script(with_default)).status == "done"
+
+
+def test_a_script_that_wants_a_gpu_is_told_there_is_one(script):
+    text = "import torch\nif not torch.cuda.is_available():\n    raise SystemExit('needs a GPU')\n" + START + LOOP
+    run = run_script(script(text), ScriptOptions(seconds=0.1, timeout_s=120), None)
+    assert run.timed is not None
+    assert any("does not train without a GPU" in note for note in run.timed.notes)
+
+
+def test_a_script_that_fails_shows_its_own_traceback(script, phantom):
+    call = script("import sys\n\ndef broken():\n    raise ValueError('my mistake')\n\nbroken()\n")
+    outcome = phantom(call)
+    plain = subprocess.run([sys.executable, call.target], cwd=call.folder, capture_output=True, text=True)
+    assert (outcome.status, outcome.exit_code, outcome.error) == ("failed", 1, "ValueError: my mistake")
+    assert outcome.traceback.splitlines() == plain.stderr.splitlines()
+
+
+def test_the_pass_that_failed_is_named_and_the_exit_code_kept(script):
+    with pytest.raises(ScriptError, match="the phantom pass failed: it left with exit code 7") as caught:
+        run_script(script("import sys\nprint('no such data')\nsys.exit(7)"), ScriptOptions(timeout_s=60), None)
+    assert caught.value.exit_code == 7
+    assert "no such data" in caught.value.details
+
+
+def test_what_the_phantom_pass_brought_is_kept_if_the_real_one_fails(script):
+    text = START + "import os\nif device == 'cpu' or os.environ.get('NO'): raise OSError('not here')\n" + LOOP
+    text = text.replace("if device == 'cpu'", "if next(model.parameters()).is_cpu")
+    run = run_script(script(text), ScriptOptions(seconds=0.1, timeout_s=60), None)
+    assert run.timed is None
+    assert len(run.job.graph.ops) > 10
+    assert any("Not measured here: the real pass failed: OSError: not here" in note for note in run.job.notes)
+
+
+def test_a_script_that_trains_nothing(script):
+    with pytest.raises(ScriptError, match=r"no training step was seen.*--step-marker"):
+        run_script(script("print('hello')"), ScriptOptions(timeout_s=60), None)
+
+
+def test_a_script_that_trains_on_the_cpu_whatever_there_is(script):
+    with pytest.raises(ScriptError, match="trains on the CPU even where there is a GPU"):
+        text = START.replace('"cuda" if torch.cuda.is_available() else "cpu"', '"cpu"') + LOOP
+        run_script(script(text), ScriptOptions(timeout_s=60), None)
+
+
+def processes_with(mark):
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if mark in path.read_bytes().decode(errors="replace"):
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_a_time_limit_ends_all_that_was_started(script):
+    mark = f"whichgpu-test-{os.getpid()}"
+    call = script(
+        "import subprocess, sys, time\n"
+        f"subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)', '{mark}'])\n"
+        "while True: time.sleep(1)"
+    )
+    begin = time.perf_counter()
+    outcome = run_pass(PassRequest(call, "real", ""), 6, None)
+    assert outcome.status == "timeout"
+    assert time.perf_counter() - begin < 12
+    assert "still running after 6.00 s" in outcome.error
+    assert processes_with(mark) == []
+
+
+def test_a_memory_limit(script):
+    call = script("held = []\nwhile True: held.append(bytearray(50_000_000))")
+    outcome = run_pass(PassRequest(call, "real", ""), 60, 1.5e9)
+    assert outcome.status == "memory"
+    assert "1.40 GiB" in outcome.error
+
+
+def test_a_script_that_catches_everything_is_ended_all_the_same(script, phantom):
+    text = START + LOOP.replace("    for x, y in loader:", "    for x, y in loader:\n     try:").replace(
+        "\n        ", "\n      "
+    )
+    text += "\n     except BaseException as e: import time; time.sleep(60)\n"
+    begin = time.perf_counter()
+    assert phantom(script(text)).status == "done"
+    assert time.perf_counter() - begin < 30
+
+
+def test_ctrl_c_leaves_nothing_behind(script, tmp_path):
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    mark = f"whichgpu-test-{os.getpid()}-c"
+    call = script(
+        "import subprocess, sys, time\n"
+        f"subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)', '{mark}'])\n"
+        "time.sleep(99)"
+    )
+    command = subprocess.Popen(
+        [sys.executable, "-c", "from whichgpu.cli import main; main()", "compare", "--no-cache", call.target],
+        cwd=call.folder, env={**os.environ, "TMPDIR": str(scratch)}, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    until = time.perf_counter() + 30
+    while not processes_with(mark) and time.perf_counter() < until:
+        time.sleep(0.1)
+    command.send_signal(signal.SIGINT)
+    command.wait(timeout=20)
+    command.stderr.close()
+    assert command.returncode == 130
+    assert processes_with(mark) == []
+    assert list(scratch.iterdir()) == []
+
+
+def test_one_process_of_a_launcher(script, job):
+    text = (
+        """
+import os, torch, torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel as DDP
+from torch.utils.data.distributed import DistributedSampler
+dist.init_process_group(backend="nccl")
+rank = int(os.environ["LOCAL_RANK"])
+torch.cuda.set_device(rank)
+"""
+        + START
+        + """
+model = DDP(model, device_ids=[rank])
+loader = DataLoader(data, batch_size=10, sampler=DistributedSampler(data))
+for x, y in loader:
+    optimizer.zero_grad()
+    loss = loss_of(model(x.cuda(rank)), y.cuda(rank))
+    loss.backward()
+    optimizer.step()
+    dist.all_reduce(loss)
+    dist.barrier()
+dist.destroy_process_group()
+"""
+    )
+    inner = script(text)
+    call = ScriptCall("torchrun", ("--standalone", "--nproc_per_node=4", inner.target, "--x"), folder=inner.folder)
+    found = job(call)
+    assert found.options["world_size"] == 4
+    assert found.options["parallel_wrappers"] == ("DistributedDataParallel",)
+    assert not [op.name for op in found.graph.ops if "c10d" in op.name]
+    assert any("4 devices" in note for note in found.notes)
+
+
+def test_fully_sharded_modules(script, phantom):
+    text = START.replace(
+        "optimizer =",
+        "from torch.distributed.fsdp import fully_shard, FullyShardedDataParallel as FSDP\n"
+        "import torch.distributed as dist\ndist.init_process_group('nccl')\n"
+        "fully_shard(model[0])\nmodel = FSDP(model, device_id=0)\noptimizer =",
+    )
+    outcome = phantom(script(text + LOOP))
+    assert op_names(outcome)["aten.addmm.default"] == 2
+    assert outcome.seen.wrappers == ["fully_shard", "FullyShardedDataParallel"]

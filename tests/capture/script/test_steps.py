@@ -1,0 +1,267 @@
+"""Where a step ends, what belongs to it, and how long an epoch is."""
+
+import pytest
+from tests.capture.script.conftest import LOOP, START, op_names
+
+
+def test_a_plain_loop(script, job):
+    found = job(script(START + LOOP))
+    assert (found.name, found.samples_per_step, found.steps_per_epoch, found.precision) == ("train.py", 10, 10, "fp32")
+    assert found.options["optimizers"] == ("AdamW",)
+    assert found.options["step_ends_with"] == "optimizer"
+    assert found.options["micro_batches"] == 1
+    assert any("DataLoader over TensorDataset has 10 batches of 10" in note for note in found.notes)
+    names = [op.name for op in found.graph.ops]
+    assert names.count("memcpy.h2d") == 2  # images and labels of this step, of no other
+    assert names.count("aten.addmm.default") == 2
+    # The optimizer's state is there before the step: it is not the first.
+    assert sum(s.nbytes for s in found.graph.storages if s.kind == "optimizer_state") >= 2 * 4 * (8 * 16 + 16 * 4 + 20)
+
+
+def test_gradient_accumulation(script, job):
+    found = job(
+        script(
+            START
+            + """
+for i, (x, y) in enumerate(loader):
+    (loss_of(model(x.to(device)), y.to(device)) / 4).backward()
+    if (i + 1) % 4 == 0:
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+"""
+        )
+    )
+    assert (found.options["micro_batches"], found.samples_per_step, found.steps_per_epoch) == (4, 40, 2)
+    assert [op.name for op in found.graph.ops].count("aten.addmm.default") == 8
+
+
+def test_two_optimizers_are_one_step(script, phantom):
+    outcome = phantom(
+        script(
+            START
+            + """
+other = nn.Linear(4, 4).to(device)
+second = torch.optim.SGD(other.parameters(), lr=0.1)
+for x, y in loader:
+    optimizer.zero_grad(); second.zero_grad()
+    out = model(x.to(device))
+    loss_of(out, y.to(device)).backward()
+    optimizer.step()
+    loss_of(other(out.detach()), y.to(device)).backward()
+    second.step()
+"""
+        )
+    )
+    assert op_names(outcome)["aten.addmm.default"] == 3
+    assert outcome.seen.marker == "optimizers"
+    assert [i.backward_calls for i in outcome.seen.intervals] == [2, 2]
+
+
+def test_a_critic_trained_more_often_than_its_generator(script, phantom):
+    outcome = phantom(
+        script(
+            START
+            + """
+other = nn.Linear(4, 4).to(device)
+second = torch.optim.SGD(other.parameters(), lr=0.1)
+for i, (x, y) in enumerate(loader):
+    optimizer.zero_grad()
+    loss_of(model(x.to(device)), y.to(device)).backward()
+    optimizer.step()
+    if i % 3 == 2:
+        loss_of(other(torch.randn(10, 4, device=device)), y.to(device)).backward()
+        second.step()
+"""
+        )
+    )
+    assert outcome.seen.optimizers == ["AdamW", "SGD"]
+    assert [i.batches for i in outcome.seen.intervals] == [{"0": 3}, {"0": 3}]
+
+
+def test_closures_of_lbfgs_are_one_step(script, phantom):
+    outcome = phantom(
+        script(
+            START
+            + """
+optimizer = torch.optim.LBFGS(model.parameters(), max_iter=5)
+x, y = data[:50]
+x, y = x.to(device), y.to(device)
+def closure():
+    optimizer.zero_grad()
+    loss = loss_of(model(x), y)
+    loss.backward()
+    return loss
+for _ in range(5):
+    optimizer.step(closure)
+"""
+        )
+    )
+    assert op_names(outcome)["aten.addmm.default"] >= 2
+    assert outcome.seen.optimizers == ["LBFGS"]
+    assert [i.backward_calls for i in outcome.seen.intervals] == [0, 0]
+
+
+def test_no_optimizer_at_all(script, job):
+    found = job(
+        script(
+            START.replace("optimizer = torch.optim.AdamW(model.parameters())", "")
+            + """
+for x, y in loader:
+    model.zero_grad()
+    loss_of(model(x.to(device)), y.to(device)).backward()
+    with torch.no_grad():
+        for p in model.parameters():
+            p -= 0.1 * p.grad
+"""
+        )
+    )
+    assert found.options["step_ends_with"] == "backward"
+    assert any("no torch optimizer" in note for note in found.notes)
+    assert found.samples_per_step == 10
+
+
+def test_the_function_a_user_names_ends_a_step(script, job):
+    text = (
+        START
+        + """
+def update(x, y):
+    for _ in range(2):
+        optimizer.zero_grad()
+        loss_of(model(x.to(device)), y.to(device)).backward()
+        optimizer.step()
+for x, y in loader:
+    update(x, y)
+"""
+    )
+    assert job(script(text)).options["step_ends_with"] == "optimizer"
+    found = job(script(text), step_marker="__main__:update")
+    assert found.options["step_ends_with"] == "function"
+    assert [op.name for op in found.graph.ops].count("aten.addmm.default") == 4
+
+
+def test_a_validation_loop_is_not_taken_for_training(script, phantom):
+    outcome = phantom(
+        script(
+            START.replace("batch_size=10", "batch_size=100")
+            + """
+for epoch in range(5):
+    model.eval()
+    with torch.no_grad():
+        for x, y in DataLoader(data, batch_size=5):
+            loss_of(model(x.to(device)), y.to(device))
+    model.train()
+    for x, y in loader:
+        optimizer.zero_grad()
+        loss_of(model(x.to(device)), y.to(device)).backward()
+        optimizer.step()
+"""
+        )
+    )
+    # Each epoch has one step: there is none without a validation before it.
+    assert outcome.status == "done"
+    assert all(i.evaluation_calls == 20 for i in outcome.seen.intervals)
+
+
+def test_a_step_without_evaluation_is_preferred(script, phantom):
+    outcome = phantom(
+        script(
+            START
+            + """
+for i, (x, y) in enumerate(loader):
+    optimizer.zero_grad()
+    loss_of(model(x.to(device)), y.to(device)).backward()
+    optimizer.step()
+    if i == 0:
+        model.eval()
+        with torch.no_grad():
+            model(x.to(device))
+        model.train()
+"""
+        )
+    )
+    assert op_names(outcome)["aten.addmm.default"] == 2
+    assert outcome.seen.recorded == 2
+
+
+def test_a_frozen_teacher_belongs_to_the_step(script, phantom):
+    outcome = phantom(
+        script(
+            START
+            + """
+teacher = nn.Linear(8, 4).to(device).eval()
+for x, y in loader:
+    with torch.no_grad():
+        target = teacher(x.to(device)).softmax(-1)
+    optimizer.zero_grad()
+    loss_of(model(x.to(device)), target).backward()
+    optimizer.step()
+"""
+        )
+    )
+    assert op_names(outcome)["aten.addmm.default"] == 3
+
+
+def test_the_only_step_there_is(script, job):
+    found = job(script(START.replace("batch_size=10", "batch_size=100") + LOOP.replace("range(3)", "range(1)")))
+    assert [op.name for op in found.graph.ops].count("aten.addmm.default") == 2
+    assert any("Only one step was seen" in note for note in found.notes)
+
+
+def test_an_epoch_of_unknown_length_is_asked_for(script, job):
+    text = (
+        START
+        + """
+def endless():
+    while True:
+        yield torch.randn(8), torch.tensor(1)
+class Stream(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        return endless()
+loader = DataLoader(Stream(), batch_size=6)
+"""
+        + LOOP
+    )
+    found = job(script(text))
+    assert (found.samples_per_step, found.samples_per_epoch) == (6, None)
+    assert any("--steps-per-epoch" in note for note in found.notes)
+    assert job(script(text), steps_per_epoch=50).samples_per_epoch == 300
+    assert job(script(text), samples_per_step=7).samples_per_step == 7
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scaler", "precision"), [("bfloat16", False, "amp-bf16"), ("float16", True, "amp-fp16")]
+)
+def test_autocast(script, job, dtype, scaler, precision):
+    found = job(
+        script(
+            START
+            + f"""
+scaler = torch.amp.GradScaler(device, enabled={scaler})
+for x, y in loader:
+    optimizer.zero_grad()
+    with torch.autocast(device, dtype=torch.{dtype}):
+        loss = loss_of(model(x.to(device)), y.to(device))
+    scaler.scale(loss).backward()
+    scaler.unscale_(optimizer)
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    scaler.step(optimizer)
+    scaler.update()
+"""
+        )
+    )
+    assert (found.precision, found.options["loss_scaling"]) == (precision, scaler)
+    assert {op.phase for op in found.graph.ops if "foreach" in op.name} == {"optimizer"}
+
+
+def test_compile_and_tf32_are_remembered(script, job):
+    found = job(script(START + 'torch.set_float32_matmul_precision("high")\nmodel = torch.compile(model)\n' + LOOP))
+    assert (found.precision, found.options["compile"]) == ("tf32", True)
+    assert any("torch.compile" in note for note in found.notes)
+
+
+def test_weights_in_half_precision(script, job):
+    text = START.replace(".to(device)", ".to(device, torch.bfloat16)") + LOOP.replace(
+        "x.to(device)", "x.to(device, torch.bfloat16)"
+    )
+    assert job(script(text)).precision == "bf16"
