@@ -19,9 +19,8 @@ test: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.speed
 
-# Both need ../shared/measurements. torchvision's binary is not used: only its Python is imported.
+# Both need ../shared/measurements.
 calibrate: $(STAMP)
-	$(PIP) install --quiet --no-deps timm torchvision==0.28.0
 	$(BIN)/python -W ignore -m benchmarks.calibrate
 	$(BIN)/python -W ignore -m benchmarks.validate
 
@@ -36,6 +35,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) install --quiet --upgrade pip
 	$(PIP) install --quiet --constraint constraints.txt torch
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+# timm asks for torchvision, whose wheels of the package index are for CUDA builds of torch: installed beside a CPU build
+# it breaks transformers. timm's models do without it.
+	$(PIP) install --quiet --constraint constraints.txt --no-deps timm
 	touch $(STAMP)
 
 clean:

@@ -7,6 +7,7 @@
     │   └── SchemaError           a JSON document is of another kind, or newer than this version reads
     ├── UnknownNameError          a job, device, provider or precision that is not listed; carries near names
     ├── DeviceFileError           a device file has a missing, negative or unknown field
+    ├── MeasurementFileError      a file of measurements is no CSV of a known schema
     ├── OfferFileError            a provider's price file has a missing, negative or unknown field
     ├── PrecisionError            a device lacks the precision asked for
     ├── UnknownOpError            an op has no work rule and the caller asked for no bound
@@ -64,6 +65,10 @@ class DeviceFileError(WhichGpuError):
 
 class OfferFileError(WhichGpuError):
     """A provider's price file has a missing, negative or unknown field; the message names the file and the field."""
+
+
+class MeasurementFileError(WhichGpuError):
+    """A file of measurements cannot be read; the message names the file, the line and the column."""
 
 
 class PrecisionError(WhichGpuError):

@@ -13,9 +13,9 @@ ROOMS = (
     ("graph", "devices"),
     ("offers", "capture", "work"),
     ("workloads", "cost"),
-    ("estimate",),
+    ("estimate", "references"),
     ("measure",),
-    ("comparison",),
+    ("comparison", "validation"),
     ("report",),
     ("cli",),
 )
@@ -28,9 +28,11 @@ STRANGERS = {
     "estimate": {"offers", "capture", "workloads"},
     "measure": {"offers", "work", "cost", "estimate", "capture"},
     "comparison": {"capture", "work", "workloads", "cost"},
+    "references": {"devices", "offers", "work", "cost"},
+    "validation": {"capture", "offers", "workloads"},
 }
-FRAMEWORKS = {"torch", "jax", "flax", "tensorflow", "keras", "transformers", "diffusers", "peft", "torchvision"}
-FRAMEWORK_ROOMS = {"capture", "workloads", "measure"}
+FRAMEWORKS = {"torch", "jax", "flax", "tensorflow", "keras", "transformers", "diffusers", "peft", "torchvision", "timm"}
+FRAMEWORK_ROOMS = {"capture", "workloads", "references", "measure"}
 # Of what is not in the standard library these are all a user has to have; each only where it is used.
 LATE = {"numpy", "rich", "typer", "pynvml", "mlxtend"}
 LEVEL = {name: level for level, line in enumerate(ROOMS) for name in line}

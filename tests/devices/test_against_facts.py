@@ -54,7 +54,21 @@ CHANGED = {
     ("Radeon RX 7900 XT", "l2_mb"): (80, "the last level of cache is the Infinity Cache"),
     ("Radeon RX 9070 XT", "l2_mb"): (64, "the last level of cache is the Infinity Cache"),
 }
-OURS_ALONE = {"AMD Ryzen 7 7700X": "the eight-core desktop CPU of the default comparison"}
+OURS_ALONE = {
+    "AMD Ryzen 7 7700X": "the eight-core desktop CPU of the default comparison",
+    **dict.fromkeys(
+        (
+            "NVIDIA GeForce RTX 2070 with Max-Q Design",
+            "NVIDIA GeForce RTX 2080 with Max-Q Design",
+            "NVIDIA GeForce RTX 2080 SUPER with Max-Q Design",
+            "NVIDIA Tesla V100 SXM3 32GB",
+            "NVIDIA Tesla V100 SXM3 32GB (DGX-2H, 450 W)",
+            "Intel Core i9-10940X",
+            "Intel Core i7-12700H (6P only)",
+        ),
+        "there are published timings on it",
+    ),
+}
 PER_CARD = ("sms", "tdp_w", "memory_gb", "memory_bw_gbs", "l2_mb")
 
 pytestmark = pytest.mark.skipif(not FACTS.exists(), reason=f"the collected devices are not at {FACTS}")

@@ -1,8 +1,9 @@
-"""Capturing a training step as a job."""
+"""Capturing training steps as jobs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from whichgpu.capture.phantom import active_phantom
 from whichgpu.capture.step_recording import PLACEHOLDERS, StepRecording, uses_device
 from whichgpu.capture.step_watch import StepWatch
 from whichgpu.errors import CaptureError
-from whichgpu.graph import Attribute, Job, check
+from whichgpu.graph import Attribute, Graph, Job, check
 
 
 def record_job(
@@ -27,6 +28,31 @@ def record_job(
     options: Mapping[str, Attribute] | None = None,
 ) -> Job:
     """Return the job that the second call of `step` is; `whichgpu.capture` describes the arguments."""
+    about = Job(
+        name=name,
+        graph=Graph(()),
+        samples_per_step=samples_per_step,
+        samples_per_epoch=samples_per_epoch,
+        precision=precision,
+        layout=layout,
+        sample=sample,
+        notes=tuple(notes),
+        options=dict(options or {}),
+    )
+    return next(record_jobs([(step, samples_per_step)], about))
+
+
+def record_jobs(steps: Iterable[tuple[Callable[[], Any], int]], about: Job) -> Iterator[Job]:
+    """Yield the job that each of several steps of one model is.
+
+    Args:
+        steps: Steps, each with its samples, made when they are asked for; the first is called once before, for what
+            later calls find: optimizer state, the scale of a gradient scaler, tables that models keep.
+        about: All that is said of the jobs but their graphs and samples.
+
+    Raises:
+        CaptureError: See `whichgpu.capture`.
+    """
     phantom = active_phantom()
     if phantom is None:
         raise CaptureError(
@@ -36,32 +62,28 @@ def record_job(
     if phantom.device.recorder is not None:
         raise CaptureError("capture() was called inside of a step that is being captured.")
     with StepWatch(phantom.device.storages) as watch:
-        # The first call makes what later ones find: optimizer state, the scale of a gradient scaler.
-        step()
-        recording = StepRecording(phantom, watch)
-        try:
-            result = step()
-        finally:
-            recording.stop()
-        graph = recording.graph()
-        del result
-    if not uses_device(graph):
-        raise CaptureError(
-            f"The step of {name!r} ran nothing on the phantom GPU. Move the model and its inputs to the device 'cuda' "
-            "inside `with whichgpu.phantom_gpu():`."
-        )
-    told = [*notes, *phantom.notes, *([PLACEHOLDERS] if recording.read_placeholders else [])]
-    job = Job(
-        name=name,
-        graph=graph,
-        samples_per_step=samples_per_step,
-        samples_per_epoch=samples_per_epoch,
-        precision=precision,
-        layout=layout,
-        sample=sample,
-        source=f"torch {torch.__version__}",
-        notes=tuple(told),
-        options=dict(options or {}),
-    )
-    check(job)
-    return job
+        for number, (step, samples) in enumerate(steps):
+            if not number:
+                step()
+            recording = StepRecording(phantom, watch)
+            try:
+                result = step()
+            finally:
+                recording.stop()
+            graph = recording.graph()
+            del result, step
+            if not uses_device(graph):
+                raise CaptureError(
+                    f"The step of {about.name!r} ran nothing on the phantom GPU. Move the model and its inputs to the "
+                    "device 'cuda' inside `with whichgpu.phantom_gpu():`."
+                )
+            told = [*about.notes, *phantom.notes, *([PLACEHOLDERS] if recording.read_placeholders else [])]
+            job = replace(
+                about,
+                graph=graph,
+                samples_per_step=samples,
+                source=f"torch {torch.__version__}",
+                notes=tuple(told),
+            )
+            check(job)
+            yield job
