@@ -6,15 +6,18 @@ Adding one touches one file: a module here with ``NAMES``, the references it def
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import importlib
 import pkgutil
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 
 from whichgpu.errors import UnknownNameError
 from whichgpu.references.reference import Reference, Step, Steps
 
-__all__ = ["Reference", "Step", "Steps", "build", "is_known", "source_files"]
+__all__ = ["Reference", "Step", "Steps", "build", "is_known", "source_sum"]
 
 
 @cache
@@ -46,9 +49,19 @@ def build(reference: Reference) -> Steps:
     return found
 
 
-def source_files(reference: Reference) -> tuple[str, ...]:
-    """Return the files a job is defined in: what is kept of it is stale when one of them changes."""
+def source_sum(reference: Reference) -> str:
+    """Return a checksum of the code a job is defined in: what is kept of it is stale when that changes."""
     from whichgpu.references import loops
 
     module = _module(reference.name)
-    return tuple(str(m.__file__) for m in (module, loops) if m is not None)
+    return "".join(_code_sum(str(m.__file__)) for m in (module, loops) if m is not None)
+
+
+@cache
+def _code_sum(path: str) -> str:
+    """Return a checksum of the code in a file, without its comments, docstrings and line breaks."""
+    tree = ast.parse(Path(path).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()

@@ -114,9 +114,7 @@ def _training(
         if reference.torch_major >= 2:
             updates.zero_grad()
         elif clears:
-            for parameter in model.parameters():
-                if parameter.grad is not None:
-                    parameter.grad.zero_()
+            updates.zero_grad(set_to_none=False)
 
     def at(batch: int) -> Step:
         data = inputs(batch)

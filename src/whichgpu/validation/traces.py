@@ -16,7 +16,7 @@ from typing import Any
 
 from whichgpu.errors import CaptureError
 from whichgpu.graph import Graph, Job
-from whichgpu.references import Reference, source_files
+from whichgpu.references import Reference, source_sum
 from whichgpu.validation.resolve import Case
 from whichgpu.validation.spread import Failed, spread
 
@@ -160,13 +160,8 @@ def _trace(folder: Path, wanted: Wanted) -> None:
 
 def _key(job: Reference) -> str:
     """Return what a trace hangs on beside what its file's name says."""
-    key = [asdict(job), CAPTURE_GENERATION, _versions(), [_sum(f) for f in source_files(job)]]
+    key = [asdict(job), CAPTURE_GENERATION, _versions(), source_sum(job)]
     return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
-
-
-@cache
-def _sum(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 @cache
