@@ -1,7 +1,7 @@
 """Capturing the jobs of files of measurements ahead of time: ``python -m benchmarks.capture_traces FILE.csv.gz ...``.
 
-First 200 models drawn at random of each kind of run (task, precision, layout, generation of torch), the same ones as far
-as a kind has them, then all others. What is captured already is left alone, so it can be stopped and started again.
+First 200 models drawn at random of each kind of run (task, precision, layout, generation of torch), the same ones as
+far as a kind has them, then all others. What is captured already is left alone: it can be stopped and started again.
 """
 
 from __future__ import annotations
