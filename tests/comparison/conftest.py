@@ -53,7 +53,7 @@ def runnable(device, precision):
     return precision if precision.matrix_format in device.flops_per_s else PRECISIONS["fp32"]
 
 
-def estimate_all(job, devices, *, precision=None, allow_fallback=False, on_unknown="bound"):
+def estimate_all(job, devices, *, precision=None, allow_fallback=False, on_unknown="bound", own=()):
     wanted = PRECISIONS[precision or job.precision]
     found = []
     for d in devices:

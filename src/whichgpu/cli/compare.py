@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from whichgpu.cli.own import NoOwnMeasurements
 from whichgpu.cli.script_options import (
     AllowWrites,
     NoCache,
@@ -84,6 +85,7 @@ def compare(
     allow_writes: AllowWrites = False,
     phantom_only: PhantomOnly = False,
     no_cache: NoCache = False,
+    no_own_measurements: NoOwnMeasurements = False,
 ) -> None:
     """Compare: this CPU measured, every GPU predicted, with times, money and reasons."""
     from whichgpu.capture.script import ScriptOptions
@@ -105,7 +107,8 @@ def compare(
             f"{' '.join(jobs)}: beside a script there can be no other job; compare it alone, one at a time."
         )
     names = jobs or ([] if call else list(DEFAULT_JOBS))
-    request = Request(_devices(device or [], device_file or []), batch, precision, layout, epochs, allow_fallback)
+    asked = _devices(device or [], device_file or [])
+    request = Request(asked, batch, precision, layout, epochs, allow_fallback, no_own_measurements)
     predicted = [request.predict(name) for name in names]
 
     chosen = form.value if form else place.default_format
@@ -152,6 +155,7 @@ class Request:
         layout: Memory format of images, or None for a job's own.
         epochs: Passes over the data.
         allow_fallback: Whether a device without the precision may run another.
+        no_own_measurements: Whether to neither use nor keep what was measured on this machine.
     """
 
     devices: list[Device | str] | None
@@ -160,9 +164,11 @@ class Request:
     layout: str | None
     epochs: int
     allow_fallback: bool
+    no_own_measurements: bool = False
 
     def compare(self, job: Job, measurements: Sequence[Measurement] = ()) -> Comparison:
         """Return the comparison of one job."""
+        from whichgpu.cli.own import own_measurements
         from whichgpu.comparison import compare
 
         return compare(
@@ -172,6 +178,7 @@ class Request:
             epochs=self.epochs,
             precision=self.precision,
             allow_fallback=self.allow_fallback,
+            own=own_measurements(self.no_own_measurements),
         )
 
     def script(self, call: ScriptCall, options: ScriptOptions, use_cache: bool) -> Comparison:
@@ -180,6 +187,7 @@ class Request:
         Raises:
             OptionError: If a batch or layout is asked for, which is the script's to decide.
         """
+        from whichgpu.cli.own import keep_measured
         from whichgpu.cli.script_job import measurements, run
         from whichgpu.errors import OptionError
 
@@ -187,7 +195,10 @@ class Request:
             if value is not None:
                 raise OptionError(f"--{option} {value}: a script has its own; give the script's option after its name.")
         found = run(call, options, use_cache=use_cache)
-        return self.compare(found.job, measurements(found))
+        measured = measurements(found)
+        for measurement in measured:
+            keep_measured(measurement, found.job, self.no_own_measurements)
+        return self.compare(found.job, measured)
 
     def predict(self, name: str) -> tuple[Job, Comparison]:
         """Return the job `name` and its comparison, this machine's CPU predicted too."""
@@ -200,11 +211,14 @@ class Request:
         """Return the comparison with what was measured here, and whether the user pressed Ctrl-C meanwhile."""
         from whichgpu.cli.job_argument import is_file
         from whichgpu.cli.measuring import measure_here
+        from whichgpu.cli.own import keep_built_in
 
         if is_file(name):
             note = "Not measured here: only the built-in jobs are trained, this one comes from a file."
             return replace(predicted, notes=(*predicted.notes, note)), False
         found = measure_here(name, seconds, self.batch, self.precision)
+        for measurement in found.measurements:
+            keep_built_in(measurement, self.no_own_measurements)
         comparison = self.compare(job, found.measurements) if found.measurements else predicted
         return replace(comparison, notes=(*comparison.notes, *found.notes)), found.interrupted
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from whichgpu.cli.own import NoSave
+
 if TYPE_CHECKING:
     from whichgpu.cli.output import Output
     from whichgpu.measure import Progress
@@ -27,6 +29,7 @@ def measure(
     ] = None,
     seconds: Annotated[float, typer.Option(metavar="S", help="How long to time steps, without --epochs.")] = 10.0,
     device: Annotated[str, typer.Option(metavar="NAME", help="What torch calls it: cpu, cuda, cuda:1 or mps.")] = "cpu",
+    no_save: NoSave = False,
 ) -> None:
     """Train a job on this machine: time its steps, or with --epochs train it to the end."""
     from whichgpu.cli.measuring import leave_interrupted, listening
@@ -45,7 +48,7 @@ def measure(
         try:
             with progress_bar(f"Training {job}") as show:
                 text = (
-                    _time_steps(wanted, place, seconds, batch, precision, device, show)
+                    _time_steps(wanted, place, seconds, batch, precision, device, show, no_save)
                     if epochs is None
                     else _train(wanted, place, epochs, batch, device, show)
                 )
@@ -66,12 +69,17 @@ def _time_steps(
     precision: str | None,
     device: str,
     show: Show,
+    no_save: bool,
 ) -> str:
+    from dataclasses import replace
+
+    from whichgpu.cli.own import keep_built_in
     from whichgpu.measure import measure as measure_job
     from whichgpu.report.measurement_form import render_measurement
 
     found = measure_job(wanted, seconds=seconds, batch=batch, precision=precision, device=device, on_progress=show)
-    return render_measurement(found, place.page())
+    told = keep_built_in(found, no_save)
+    return render_measurement(replace(found, notes=(*found.notes, told)) if told else found, place.page())
 
 
 def _train(wanted: Workload, place: Output, epochs: int, batch: int | None, device: str, show: Show) -> str:

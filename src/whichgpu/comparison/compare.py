@@ -14,7 +14,7 @@ from whichgpu.devices import DEFAULT_DEVICES, find_device, this_cpu
 from whichgpu.devices import devices as shipped_devices
 from whichgpu.devices.device import Device
 from whichgpu.errors import PrecisionError, require_count
-from whichgpu.estimate import Estimate, estimate, estimate_all, runnable_precision
+from whichgpu.estimate import Estimate, OwnMeasurement, estimate, estimate_all, runnable_precision
 from whichgpu.graph import Job
 from whichgpu.graph import precision as precision_named
 
@@ -40,6 +40,7 @@ def compare(
     epochs: int = 1,
     precision: str | None = None,
     allow_fallback: bool = False,
+    own: Sequence[OwnMeasurement] = (),
 ) -> Comparison:
     """Return one row a device: those measured first, then those predicted, in the order asked for.
 
@@ -54,6 +55,8 @@ def compare(
         precision: What to train in. If not given, every device runs the job's own, or what PyTorch would run there
             instead, and its row says so. If given, a device asked for by name must have it.
         allow_fallback: Whether a device without `precision` may run something else.
+        own: What was measured before, here or on other devices: predictions are adjusted by it. The prediction told
+            beside a measured row is not.
 
     Raises:
         OptionError: If `epochs` is less than 1.
@@ -76,7 +79,7 @@ def compare(
     # The reference may run what it can: it is there to be compared with, not to be chosen. One call counts the graph
     # once for all devices.
     here = this_cpu()
-    reference, *estimates = estimate_all(job, (here, *chosen), precision=precision, allow_fallback=True)
+    reference, *estimates = estimate_all(job, (here, *chosen), precision=precision, allow_fallback=True, own=own)
 
     today = date.today()
     rows = [measured_row(m, job, here, today) for m in measurements]

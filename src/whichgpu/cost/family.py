@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,12 +23,24 @@ class Spread:
         rows: Measurements compared.
         gpus: Devices they were taken on.
         basis: In words.
+        device_sigma: The part of `sigma` that all jobs on one device share; half of the variance where not known.
     """
 
     sigma: float
     rows: int
     gpus: int
     basis: str
+    device_sigma: float | None = None
+
+    @property
+    def device_part(self) -> float:
+        """Standard deviation of the error that all jobs on one device share."""
+        return self.sigma * math.sqrt(0.5) if self.device_sigma is None else min(self.device_sigma, self.sigma)
+
+    @property
+    def job_part(self) -> float:
+        """Standard deviation of the error that is the job's own."""
+        return math.sqrt(self.sigma**2 - self.device_part**2)
 
 
 @dataclass(frozen=True, slots=True)

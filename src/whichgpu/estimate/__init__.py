@@ -5,6 +5,7 @@ function stays the package's attribute.
 """
 
 from whichgpu.estimate.estimate import BOUNDS, Bound, Estimate, Interval, Share
+from whichgpu.estimate.own_measurements import OwnMeasurement, job_key
 from whichgpu.estimate.predict import estimate, estimate_all
 from whichgpu.estimate.runnable import runnable_precision
 
@@ -13,8 +14,10 @@ __all__ = [
     "Bound",
     "Estimate",
     "Interval",
+    "OwnMeasurement",
     "Share",
     "estimate",
     "estimate_all",
+    "job_key",
     "runnable_precision",
 ]

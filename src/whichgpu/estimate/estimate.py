@@ -66,6 +66,7 @@ class Estimate:
         bytes_moved: Bytes of one step.
         peak_bytes: Bytes the step's tensors need at once; None if the job carries no lifetimes.
         notes: What a reader must know.
+        host_weight: How much the host decides the step's length, 0 to 1.
     """
 
     job: str
@@ -86,6 +87,7 @@ class Estimate:
     bytes_moved: float
     peak_bytes: int | None
     notes: tuple[str, ...] = ()
+    host_weight: float = 0.0
 
     @property
     def samples_per_s(self) -> float:

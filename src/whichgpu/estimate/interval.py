@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from whichgpu.cost.family import Efficiencies, Spread
 from whichgpu.devices.device import Device
 from whichgpu.estimate.estimate import Interval
+from whichgpu.estimate.own_measurements import Adjustment, Errors
 
 if TYPE_CHECKING:
     from whichgpu.cost.roofline import Priced
@@ -19,8 +20,8 @@ _Z = 1.2816
 _ASSUMED_SIGMA = 0.2
 
 
-def interval(priced: Priced, device: Device, efficiencies: Efficiencies, unknown: float, derived: bool) -> Interval:
-    """Return the 80 % interval around a predicted step time, log-normal.
+def errors_of(priced: Priced, device: Device, efficiencies: Efficiencies, unknown: float, derived: bool) -> Errors:
+    """Return the errors a prediction is made of.
 
     Args:
         priced: The prediction.
@@ -29,23 +30,41 @@ def interval(priced: Priced, device: Device, efficiencies: Efficiencies, unknown
         unknown: Share of the step in ops without a work rule.
         derived: Whether the graph was derived from one captured in another precision.
     """
-    spread, where = _spread(priced, device, efficiencies)
-    host = efficiencies.spreads["host"]
-    on_host = _host_weight(priced)
-    extra = [_ASSUMED_SIGMA] * (len(priced.assumptions) + derived)
-    variance = (
-        ((1 - on_host) * spread.sigma) ** 2
-        + (on_host * host.sigma) ** 2
-        + math.log1p(unknown) ** 2
-        + sum(s * s for s in extra)
+    spread, _ = _spread(priced, device, efficiencies)
+    assumed = (len(priced.assumptions) + derived) * _ASSUMED_SIGMA**2
+    return Errors(
+        device_sigma=spread.device_part,
+        job_sigma=spread.job_part,
+        host_sigma=efficiencies.spreads["host"].sigma,
+        own_sigma=math.sqrt(math.log1p(unknown) ** 2 + assumed),
+        host_weight=host_weight(priced),
     )
-    factor = math.exp(_Z * math.sqrt(variance))
+
+
+def interval(
+    priced: Priced, device: Device, efficiencies: Efficiencies, unknown: float, derived: bool, adjusted: Adjustment
+) -> Interval:
+    """Return the 80 % interval around a predicted step time, log-normal.
+
+    Args:
+        priced: The prediction.
+        device: Its device.
+        efficiencies: The coefficients, with the errors found.
+        unknown: Share of the step in ops without a work rule.
+        derived: Whether the graph was derived from one captured in another precision.
+        adjusted: What the user's own measurements say of it.
+    """
+    spread, where = _spread(priced, device, efficiencies)
+    factor = math.exp(_Z * math.sqrt(adjusted.variance))
     basis = f"{LEVEL * 100:.0f} % interval: {spread.basis}{where}"
-    if on_host > 0.5:
-        basis += f"; bound by the host: {host.basis}"
-    elif unknown > 0.02 or extra:
+    if host_weight(priced) > 0.5:
+        basis += f"; bound by the host: {efficiencies.spreads['host'].basis}"
+    elif unknown > 0.02 or priced.assumptions or derived:
         basis += "; widened for what is unknown"
-    return Interval(priced.step_s / factor, priced.step_s * factor, LEVEL, basis)
+    if adjusted.note:
+        basis += "; narrowed by your own measurements"
+    step_s = priced.step_s * adjusted.factor
+    return Interval(step_s / factor, step_s * factor, LEVEL, basis)
 
 
 def _spread(priced: Priced, device: Device, efficiencies: Efficiencies) -> tuple[Spread, str]:
@@ -62,7 +81,7 @@ def _spread(priced: Priced, device: Device, efficiencies: Efficiencies) -> tuple
     return spreads["none"], ""
 
 
-def _host_weight(priced: Priced) -> float:
+def host_weight(priced: Priced) -> float:
     """Return how much of the step's length the host decides, 0 to 1."""
     if not priced.overlapped:
         total = priced.device_s + priced.host_s

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from whichgpu.cost import efficiencies, price, tabulate
 from whichgpu.devices.device import Device
 from whichgpu.estimate.breakdown import breakdown
 from whichgpu.estimate.estimate import Estimate
-from whichgpu.estimate.interval import interval
+from whichgpu.estimate.interval import errors_of, interval
+from whichgpu.estimate.own_measurements import OwnMeasurement, adjustment, job_key
 from whichgpu.estimate.recast import recast
 from whichgpu.estimate.runnable import lacking, require_precision
 from whichgpu.graph import Job, Precision
@@ -59,6 +60,7 @@ def estimate(
     precision: str | None = None,
     allow_fallback: bool = False,
     on_unknown: OnUnknown = "bound",
+    own: Sequence[OwnMeasurement] = (),
 ) -> Estimate:
     """Return the predicted time of one step of `job` on `device`, in seconds, with an interval and its reasons.
 
@@ -69,13 +71,16 @@ def estimate(
             that can be done: float32 from a half precision, one half precision from the other.
         allow_fallback: Whether a device without that precision may run what it would run instead.
         on_unknown: Whether an op without a work rule is priced by a stated bound ("bound") or refused ("refuse").
+        own: What was measured on devices at hand, beside its prediction: it moves and narrows this one.
 
     Raises:
         UnknownNameError: If the device or precision is not known.
         PrecisionError: If the device lacks the precision and may not fall back, or it cannot be derived.
         UnknownOpError: If an op has no rule and `on_unknown` is "refuse".
     """
-    return estimate_all(job, (device,), precision=precision, allow_fallback=allow_fallback, on_unknown=on_unknown)[0]
+    return estimate_all(
+        job, (device,), precision=precision, allow_fallback=allow_fallback, on_unknown=on_unknown, own=own
+    )[0]
 
 
 def estimate_all(
@@ -85,6 +90,7 @@ def estimate_all(
     precision: str | None = None,
     allow_fallback: bool = False,
     on_unknown: OnUnknown = "bound",
+    own: Sequence[OwnMeasurement] = (),
 ) -> tuple[Estimate, ...]:
     """Return what `estimate` returns, for each of `devices` in their order; the graph is counted once.
 
@@ -94,6 +100,7 @@ def estimate_all(
         precision: See `estimate`.
         allow_fallback: See `estimate`.
         on_unknown: See `estimate`.
+        own: See `estimate`.
 
     Raises:
         UnknownNameError: See `estimate`.
@@ -104,7 +111,7 @@ def estimate_all(
     found = [_device(device) for device in devices]
     runs = [require_precision(device, wanted, allow_fallback) for device in found]
     counted = {p.name: _Counted.of(job, p, on_unknown) for p in dict.fromkeys(runs)}
-    return tuple(_estimate(job, device, wanted, p, counted[p.name]) for device, p in zip(found, runs, strict=True))
+    return tuple(_estimate(job, device, wanted, p, counted[p.name], own) for device, p in zip(found, runs, strict=True))
 
 
 def _device(device: Device | str) -> Device:
@@ -115,25 +122,35 @@ def _device(device: Device | str) -> Device:
     return find_device(device)
 
 
-def _estimate(job: Job, device: Device, wanted: Precision, runs: Precision, counted: _Counted) -> Estimate:
+def _estimate(
+    job: Job,
+    device: Device,
+    wanted: Precision,
+    runs: Precision,
+    counted: _Counted,
+    own: Sequence[OwnMeasurement],
+) -> Estimate:
     priced = price(counted.table, device, runs)
     parts = breakdown(priced, counted.work)
     unknown = sum(share.seconds for share in parts.unruled) / priced.step_s if priced.step_s else 0.0
+    errors = errors_of(priced, device, efficiencies(), unknown, counted.derived)
+    adjusted = adjustment(device.name, device.is_cpu, job_key(job, runs.name) if own else "", errors, own)
+    times = adjusted.factor
     return Estimate(
         job=job.name,
         device=device.name,
         precision=runs.name,
-        step_s=priced.step_s,
-        interval=interval(priced, device, efficiencies(), unknown, counted.derived),
+        step_s=priced.step_s * times,
+        interval=interval(priced, device, efficiencies(), unknown, counted.derived, adjusted),
         samples_per_step=job.samples_per_step,
         samples_per_epoch=job.samples_per_epoch,
-        device_s=priced.device_s,
-        host_s=priced.host_s,
-        compute_s=parts.compute_s,
-        memory_s=parts.memory_s,
-        launch_s=parts.launch_s,
+        device_s=priced.device_s * times,
+        host_s=priced.host_s * times,
+        compute_s=parts.compute_s * times,
+        memory_s=parts.memory_s * times,
+        launch_s=parts.launch_s * times,
         bound=parts.bound,
-        shares=parts.shares,
+        shares=tuple(replace(share, seconds=share.seconds * times) for share in parts.shares),
         flops=counted.flops,
         bytes_moved=counted.bytes_moved,
         peak_bytes=counted.peak_bytes,
@@ -143,7 +160,9 @@ def _estimate(job: Job, device: Device, wanted: Precision, runs: Precision, coun
             *_memory_note(device, counted.peak_bytes),
             *(_unknown_note(s.label, s.calls, s.seconds / priced.step_s) for s in parts.unruled),
             *(f"Assumed: {text}." for text in priced.assumptions),
+            *([adjusted.note] if adjusted.note else []),
         ),
+        host_weight=errors.host_weight,
     )
 
 

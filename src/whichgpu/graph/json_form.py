@@ -67,7 +67,7 @@ def job_to_document(job: Job) -> Document:
                 for name, v in op.inputs.items()
             }
             outputs = [tensor_index(t) for t in op.outputs]
-            call_forms.append([op.name, inputs, outputs, {k: _to_plain(v) for k, v in op.attributes.items()}])
+            call_forms.append([op.name, inputs, outputs, {k: to_plain(v) for k, v in op.attributes.items()}])
         storages = [t.storage for t in (*op.input_tensors(), *op.output_tensors())]
         module = modules.setdefault(op.module, len(modules))
         ops.append([calls[key], PHASES.index(op.phase), module, op.repeat, storages])
@@ -81,7 +81,7 @@ def job_to_document(job: Job) -> Document:
         "sample": job.sample,
         "source": job.source,
         "notes": list(job.notes),
-        "options": {k: _to_plain(v) for k, v in job.options.items()},
+        "options": {k: to_plain(v) for k, v in job.options.items()},
         "mode": job.graph.mode,
         "phases": list(PHASES),
         "modules": list(modules),
@@ -112,13 +112,13 @@ def job_from_document(document: object) -> Job:
 
 
 def _read(form: Document) -> Job:
-    tensors = [_tensor(t) for t in form["tensors"]]
+    tensors = [read_tensor(t) for t in form["tensors"]]
     calls = [
         (
-            _text(name),
+            read_text(name),
             {k: _indexed(v, tensors) for k, v in inputs.items()},
             [None if i is None else tensors[_index(i)] for i in outputs],
-            {k: _from_plain(v) for k, v in attributes.items()},
+            {k: from_plain(v) for k, v in attributes.items()},
         )
         for name, inputs, outputs, attributes in form["calls"]
     ]
@@ -140,22 +140,23 @@ def _read(form: Document) -> Job:
         cast(Mode, form["mode"]),
     )
     return Job(
-        name=_text(form["name"]),
+        name=read_text(form["name"]),
         graph=graph,
         samples_per_step=_count(form["samples_per_step"]),
         samples_per_epoch=_maybe(form["samples_per_epoch"]),
-        precision=_text(form["precision"]),
-        layout=_text(form["layout"]),
-        sample=_text(form["sample"]),
-        source=_text(form["source"]),
-        notes=tuple(_text(n) for n in form["notes"]),
-        options=cast(Mapping[str, Attribute], {k: _from_plain(v) for k, v in form["options"].items()}),
+        precision=read_text(form["precision"]),
+        layout=read_text(form["layout"]),
+        sample=read_text(form["sample"]),
+        source=read_text(form["source"]),
+        notes=tuple(read_text(n) for n in form["notes"]),
+        options=cast(Mapping[str, Attribute], {k: from_plain(v) for k, v in form["options"].items()}),
     )
 
 
-def _tensor(form: Any) -> Tensor:
+def read_tensor(form: Any) -> Tensor:
+    """Return the tensor of ``[dtype, shape]`` or ``[dtype, shape, stride]``."""
     dtype, shape, *stride = form
-    return Tensor(_counts(shape), _text(dtype), _counts(stride[0]) if stride else None)
+    return Tensor(_counts(shape), read_text(dtype), _counts(stride[0]) if stride else None)
 
 
 def _indexed(value: Any, tensors: list[Tensor]) -> Input:
@@ -178,15 +179,21 @@ def _placed_input(value: Input, left: Iterator[Any]) -> Input:
     return tuple(None if t is None else _placed(t, left) for t in value)
 
 
-def _to_plain(value: Attribute) -> Any:
-    return [_to_plain(v) for v in value] if isinstance(value, tuple) else value
+def to_plain(value: Attribute) -> Any:
+    """Return an attribute as JSON has it: tuples as lists."""
+    return [to_plain(v) for v in value] if isinstance(value, tuple) else value
 
 
-def _from_plain(value: Any) -> Attribute:
+def from_plain(value: Any) -> Attribute:
+    """Return the attribute that `to_plain` made `value` of.
+
+    Raises:
+        TypeError: If it is nothing an attribute may be.
+    """
     if isinstance(value, list):
-        return tuple(_from_plain(v) for v in value)
+        return tuple(from_plain(v) for v in value)
     if isinstance(value, str):
-        return _text(value)
+        return read_text(value)
     if value is None or isinstance(value, (bool, float)):
         return value
     if isinstance(value, int):
@@ -197,7 +204,13 @@ def _from_plain(value: Any) -> Attribute:
 _LARGEST = 2**63 - 1
 
 
-def _text(value: Any) -> str:
+def read_text(value: Any) -> str:
+    """Return `value` if it is text a file and a terminal take.
+
+    Raises:
+        TypeError: If it is no text.
+        ValueError: If it holds half a character.
+    """
     if not isinstance(value, str):
         raise TypeError(f"{value!r}; expected text")
     if not value.isascii():

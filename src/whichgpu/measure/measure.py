@@ -14,6 +14,7 @@ from whichgpu.graph import precision as precision_named
 from whichgpu.measure.measurement import Measurement, Phase, Progress
 from whichgpu.measure.memory import USABLE, PeakMemory, available_bytes
 from whichgpu.measure.other_programs import ProcessorTime, crowding_note
+from whichgpu.measure.out_of_memory import is_out_of_memory
 from whichgpu.measure.spread import spread
 from whichgpu.measure.stepper import Stepper, group_size
 from whichgpu.measure.target import Target
@@ -140,7 +141,7 @@ class _Run:
             try:
                 self._try(batch)
             except (MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 if smaller is None:
                     raise MeasureError(
@@ -280,6 +281,7 @@ class _Run:
             seconds_spent=time.perf_counter() - self.begin,
             interrupted=self.interrupted,
             notes=(*notes, *self.target.notes, *crowded),
+            crowded=bool(crowded),
         )
 
     def _scaling_note(self, measured: int, scale: float) -> str:
@@ -304,8 +306,3 @@ def _graph_bytes(definition: Workload, batch: int, precision: str) -> float | No
         return float(load_shipped(definition.name, batch, precision, definition.layout).graph.peak_bytes())
     except GraphError:
         return None
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    text = str(error).casefold()
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text

@@ -45,6 +45,7 @@ class Measurement:
         seconds_spent: Wall time of the whole measurement, building the model included.
         interrupted: Whether it was cut short.
         notes: What a reader must know.
+        crowded: Whether other programs took processors it needed.
     """
 
     job: str
@@ -62,6 +63,7 @@ class Measurement:
     seconds_spent: float
     interrupted: bool = False
     notes: tuple[str, ...] = ()
+    crowded: bool = False
 
     @property
     def samples_per_s(self) -> float:

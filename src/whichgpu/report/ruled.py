@@ -72,7 +72,7 @@ def numbered(items: Sequence[tuple[str, str]], style: str = "") -> Table:
 
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(no_wrap=True)
-    table.add_column()
+    table.add_column(overflow="fold")  # a long path must stay whole
     for mark, text in items:
         table.add_row(Text(mark), Text(text), style=style)
     return table
