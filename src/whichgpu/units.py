@@ -75,6 +75,12 @@ def binary_bytes(count: float) -> str:
     return f"{three_digits(count / KIB)} KiB"
 
 
+def of_binary_bytes(part: float, whole: float) -> str:
+    """Return two memory sizes in one unit: '31.2 of 23.6 GiB'."""
+    factor, unit = (GIB, "GiB") if whole >= 0.9995 * GIB else (MIB, "MiB")
+    return f"{three_digits(part / factor)} of {three_digits(whole / factor)} {unit}"
+
+
 def si(value: float, unit: str) -> str:
     """Return `value` with an SI prefix: 3.35e12 and 'B/s' give '3.35 TB/s'."""
     for factor, prefix in _SI_STEPS:

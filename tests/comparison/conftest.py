@@ -9,6 +9,7 @@ from whichgpu.devices.device import Device
 from whichgpu.errors import PrecisionError, UnknownNameError
 from whichgpu.estimate.estimate import Estimate, Interval
 from whichgpu.graph import PRECISIONS, Graph, Job, Op, Tensor
+from whichgpu.memory import Footprint
 from whichgpu.offers.offer import Offer
 
 GIB = 2**30
@@ -53,6 +54,26 @@ def runnable(device, precision):
     return precision if precision.matrix_format in device.flops_per_s else PRECISIONS["fp32"]
 
 
+def memory(device):
+    if device.memory_bytes is None:
+        return None
+    return Footprint(
+        allocated_bytes=8 * GIB,
+        reserved_bytes=9 * GIB,
+        device_bytes=10 * GIB,
+        device_bytes_low=9 * GIB,
+        device_bytes_high=11 * GIB,
+        context_bytes=GIB,
+        collective_bytes=0,
+        usable_bytes=device.memory_bytes,
+        fits=device.memory_bytes >= 10 * GIB,
+        peak_phase="backward",
+        peak_op="aten.mm.default",
+        peak_module="",
+        holders={"parameters": GIB},
+    )
+
+
 def estimate_all(job, devices, *, precision=None, allow_fallback=False, on_unknown="bound", own=()):
     wanted = PRECISIONS[precision or job.precision]
     found = []
@@ -80,7 +101,8 @@ def estimate_all(job, devices, *, precision=None, allow_fallback=False, on_unkno
                 shares=(),
                 flops=2e12,
                 bytes_moved=1e9,
-                peak_bytes=10 * GIB,
+                peak_bytes=8 * GIB,
+                memory=memory(d),
                 notes=() if runs == wanted else (f"Has no {wanted.name}: runs {runs.name} instead.",),
             )
         )

@@ -164,6 +164,16 @@ def test_no_devices_leave_the_cpu_alone(job):
 def test_whether_the_step_fits(job):
     rows = rows_of(compare(job))
     assert (rows["Old"].fits, rows["Fast"].fits, rows["this CPU"].fits) == (False, True, None)
+    assert rows["Old"].memory.margin_bytes == -2 * 2**30
+    assert rows["Fast"].memory.margin_bytes == 14 * 2**30
+
+
+def test_a_step_that_does_not_fit_tells_no_time_unless_memory_is_ignored(job):
+    old = next(r for r in compare(job).to_dict()["rows"] if r["label"] == "Old")
+    assert (old["step_s"], old["epoch_s"], old["speedup"], old["usd_per_epoch"]) == (None,) * 4
+    assert old["memory"]["device_bytes"] == 10 * 2**30
+    ignored = compare(job, ignore_memory=True)
+    assert next(r for r in ignored.to_dict()["rows"] if r["label"] == "Old")["step_s"] == 2.0
 
 
 def test_without_an_epoch_length_there_is_no_epoch_and_no_price(job):

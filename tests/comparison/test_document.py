@@ -36,6 +36,8 @@ def test_documents_keep_to_the_schema(comparison):
     [
         (("rows", 0, "step_s"), 0),
         (("rows", 0, "step_s"), None),
+        (("rows", 2, "memory", "device_bytes"), -1),
+        (("rows", 2, "memory", "peak_phase"), "lunch"),
         (("rows", 0, "kind"), "guessed"),
         (("rows", 0, "bound"), "magic"),
         (("rows", 0, "surprise"), 1),

@@ -138,20 +138,37 @@ def test_a_job_too_large_for_the_device_is_priced_and_says_so():
     work = job(mm(64, 64, 64), storages=storages)
     found = estimate(work, T4)
     assert found.peak_bytes == 20 * 2**30
-    assert "Needs at least 20.0 GiB, the device has 16.0 GiB: does not fit at this batch." in found.notes
-    assert not any("does not fit" in note for note in estimate(work, A100).notes)
+    assert found.step_s > 0
+    assert (found.memory.fits, estimate(work, A100).memory.fits) == (False, True)
 
 
-def test_without_lifetimes_nothing_is_said_of_memory():
+def test_a_job_that_nearly_fills_the_device_says_that_it_may_not_fit():
+    storages = [Storage(14 * 2**30, "activation", 0, None)]
+    found = estimate(job(mm(64, 64, 64), storages=storages), T4)
+    assert found.memory.fits
+    assert found.notes == ("Memory is close: about 14.2 of 14.6 GiB; it may not fit.",)
+
+
+def test_where_the_memory_of_a_device_is_unknown_it_says_so():
+    storages = [Storage(2**30, "activation", 0, None)]
+    found = estimate(job(mm(64, 64, 64), storages=storages), replace(T4, memory_bytes=None, usable_memory_bytes=None))
+    assert found.memory.fits is None
+    assert found.memory.margin_bytes is None
+    assert found.notes == ("How much memory the device has is not known, nor whether the step fits.",)
+
+
+def test_a_job_without_lifetimes_says_so_and_how_to_capture_it_again():
     found = estimate(job(mm(64, 64, 64)), T4)
     assert found.peak_bytes is None
-    assert found.notes == ()
+    assert found.memory is None
+    assert "carries no lifetimes" in found.notes[0]
+    assert "whichgpu capture SCRIPT.py" in found.notes[0]
 
 
 def test_a_figure_the_device_file_lacks_is_assumed_aloud_and_widens_the_interval():
     known = estimate(job(mm(8192, 8192, 8192)), T4)
     unknown = estimate(job(mm(8192, 8192, 8192)), replace(T4, tdp_w=None))
-    assert unknown.notes == ("Assumed: its power limit is unknown: priced at full clock, which it may not hold.",)
+    assert unknown.notes[-1] == "Assumed: its power limit is unknown: priced at full clock, which it may not hold."
     assert unknown.interval.high / unknown.step_s > known.interval.high / known.step_s
     assert "widened" in unknown.interval.basis
 

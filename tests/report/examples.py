@@ -1,6 +1,6 @@
 """Comparisons with fixed figures, chosen to show every case a report has: they are not predictions."""
 
-from whichgpu.comparison.comparison import Comparison, JobSummary, Row, RowOffer
+from whichgpu.comparison.comparison import Comparison, JobSummary, Row, RowMemory, RowOffer
 
 EPOCH = 1_281_167
 
@@ -37,6 +37,23 @@ def row(device, label, step_s, low, high, *, reference_s=118.0, bound=None, offe
     )
 
 
+def memory(usable_gib: float | None, device_gib: float = 21.7) -> RowMemory:
+    gib = 1024**3
+    device = int(device_gib * gib)
+    usable = None if usable_gib is None else int(usable_gib * gib)
+    return RowMemory(
+        allocated_bytes=int(19.9 * gib),
+        reserved_bytes=int(21.4 * gib),
+        device_bytes=device,
+        device_bytes_low=int(device / 1.06),
+        device_bytes_high=int(device * 1.06),
+        usable_bytes=usable,
+        margin_bytes=None if usable is None else usable - device,
+        peak_phase="backward",
+        holders={"parameters": 102_000_000, "activations": 21_000_000_000},
+    )
+
+
 def job(epochs: int = 1, **more) -> JobSummary:
     fields = {
         "name": "resnet50",
@@ -59,7 +76,7 @@ def job(epochs: int = 1, **more) -> JobSummary:
 
 def resnet50(epochs: int = 1) -> Comparison:
     """A measured CPU, a fallback, a device too small, one nobody rents, one that is rented by eight, three bounds."""
-    does_not_fit = "Does not fit: the tensors of a step need 21.4 GiB."
+    close = "Memory is close: about 21.7 of 23.5 GiB; it may not fit."
     by_eight = "Rented 8 at a time at the least; all are paid for, one is used."
     cpu_notes = ("Measured at batch 16 and scaled to 256.",)
     many = {"epochs": epochs}
@@ -69,16 +86,16 @@ def resnet50(epochs: int = 1) -> Comparison:
         row("Intel Core i7-12700", "8-core desktop", 41.3, 24.8, 68.7, accelerator=False, precision="fp32",
             bound="compute", notes=("Has no amp-fp16: runs fp32 instead.",), **many),
         row("NVIDIA GeForce RTX 3060", "RTX 3060", 0.71, 0.55, 0.92, bound="memory bandwidth",
-            offer=offer("Vast.ai", 0.06, high=0.14), fits=False, notes=(does_not_fit,), **many),
+            offer=offer("Vast.ai", 0.06, high=0.14), fits=False, memory=memory(11.6), **many),
         row("NVIDIA GeForce RTX 4090", "RTX 4090", 0.201, 0.157, 0.257, bound="memory bandwidth",
-            offer=offer("RunPod", 0.34), fits=True, **many),
+            offer=offer("RunPod", 0.34), fits=True, memory=memory(23.5), notes=(close,), **many),
         row("NVIDIA T4", "T4", 1.04, 0.76, 1.42, bound="compute", offer=offer("GCP", 0.35, 13), fits=False,
-            notes=(does_not_fit,), **many),
+            memory=memory(14.6), **many),
         row("NVIDIA A100-SXM4-80GB", "A100 80GB SXM", 0.1732, 0.144, 0.2084, bound="memory bandwidth",
-            offer=offer("Lambda", 14.32, 14, 8), fits=True, notes=(by_eight,), **many),
+            offer=offer("Lambda", 14.32, 14, 8), fits=True, memory=memory(79.1, 21.9), notes=(by_eight,), **many),
         row("NVIDIA H100 80GB HBM3", "H100 SXM", 0.0999, 0.0749, 0.1331, bound="compute", offer=offer("RunPod", 2.69),
-            fits=True, **many),
-        row("NVIDIA B200", "B200", 0.00095, 0.00066, 0.00137, bound="host launch", fits=True, **many),
+            fits=True, memory=memory(79.2, 22), **many),
+        row("NVIDIA B200", "B200", 0.00095, 0.00066, 0.00137, bound="host launch", memory=memory(None), **many),
     )  # fmt: skip
     return Comparison(
         job(epochs),

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.report.examples import resnet50, without_epochs
+from whichgpu.comparison.document import TIMES
 from whichgpu.errors import OptionError
 from whichgpu.report import FORMATS, render
 
@@ -15,11 +16,15 @@ def test_csv_reads_back_to_the_very_numbers():
     assert len(lines) == len(rows)
     for line, (job, row) in zip(lines, rows, strict=True):
         assert line["job"] == job
+        assert line["offer_provider"] == (row.offer.provider if row.offer else "")
+        assert line["fits"] == {None: "", True: "true", False: "false"}[row.fits]
+        assert line["memory_device_bytes"] == ("" if row.memory is None else str(row.memory.device_bytes))
+        if row.fits is False:
+            assert not any(line[field] for field in TIMES)
+            continue
         assert float(line["step_s"]) == row.step_s
         assert line["bound"] == (row.bound or "")
-        assert line["offer_provider"] == (row.offer.provider if row.offer else "")
         assert line["usd_per_epoch"] == ("" if row.usd_per_epoch is None else repr(row.usd_per_epoch))
-        assert line["fits"] == {None: "", True: "true", False: "false"}[row.fits]
 
 
 def test_one_job_is_its_document_and_several_are_one_document():

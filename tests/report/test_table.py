@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
@@ -20,10 +21,23 @@ def test_no_line_is_wider_than_the_page_and_no_row_is_lost(width, epochs):
 def test_eighty_columns_show_everything_asked_of_a_row():
     text = render([resnet50()], "table", Page(80))
     head = text[: text.index("measured here")]
-    for word in ("step", "80 %", "Samples", "epoch", "Speed-", "Cost an", "Limited"):
+    for word in ("step", "80 %", "Memory", "epoch", "Speed-", "Cost an", "Limited"):
         assert word in head
     (line,) = [row for row in text.splitlines() if row.startswith("RTX 4090")]
-    assert line.split() == ["RTX", "4090", "201", "ms", "160–260", "1,270", "17", "min", "587x", "$0.10", "memory"]
+    assert line.split() == ["RTX", "4090", "³", "201", "ms", "160–260", "21.7", "17", "min", "587x", "$0.10", "memory"]
+
+
+def test_a_device_with_too_little_memory_shows_no_time_but_what_is_needed():
+    text = render([resnet50()], "table", Page(80))
+    (line,) = [row for row in text.splitlines() if row.startswith("RTX 3060")]
+    assert line.split("  ", 1)[1].strip() == "does not fit: needs 21.7 of 11.6 GiB"
+    assert "whichgpu fit resnet50" in " ".join(text.split())
+
+
+def test_memory_can_be_ignored():
+    text = render([replace(resnet50(), ignore_memory=True)], "table", Page(80))
+    (line,) = [row for row in text.splitlines() if row.startswith("RTX 3060")]
+    assert line.split()[2:4] == ["710", "ms"]
 
 
 def test_measured_rows_stand_under_their_own_heading_and_rule():
@@ -52,8 +66,7 @@ def test_every_note_has_a_number_at_its_row():
     for number, row in (
         ("¹", "this CPU"),
         ("²", "8-core desktop"),
-        ("³", "RTX 3060"),
-        ("³", "T4"),
+        ("³", "RTX 4090"),
         ("⁴", "A100 80GB SXM"),
     ):
         assert f"{row} {number}" in text

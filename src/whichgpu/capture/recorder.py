@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from whichgpu.capture.accumulation import GradientSums
 from whichgpu.capture.op_traits import OpTraits
 from whichgpu.capture.phantom_tensor import PhantomTensor
 from whichgpu.graph import Op, Tensor
@@ -28,6 +29,7 @@ class Recorder:
         phase: The part of the step that runs now, as far as hooks know.
         module: Path of the module that runs now.
         was_backward: Whether a backward pass has ended.
+        sums: The ops in which autograd added gradients that met.
     """
 
     def __init__(self, storages: Storages) -> None:
@@ -35,6 +37,7 @@ class Recorder:
         self.phase: Phase = "forward"
         self.was_backward = False
         self.module = ""
+        self.sums = GradientSums()
         self._storages = storages
         self._dtypes: dict[torch.dtype, str] = {}
 
@@ -54,7 +57,10 @@ class Recorder:
                 inputs[name] = tuple(None if v is None else self._tensor(v) for v in value)
             elif value is not None and name not in _PLACEMENT and value != traits.defaults.get(name, _NO_DEFAULT):
                 attributes[name] = _plain(value)
-        self.append(Op(traits.name, inputs, self._outputs(out), attributes, self._phase(), self.module))
+        op = Op(traits.name, inputs, self._outputs(out), attributes, self._phase(), self.module)
+        if self.phase == "backward":
+            self.sums.note(len(self.ops), op)
+        self.append(op)
 
     def record_transfer(
         self, name: str, inputs: dict[str, torch.Tensor], out: torch.Tensor, *, non_blocking: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 
+from whichgpu.capture.accumulation import accumulated_in_place
 from whichgpu.capture.phantom import Phantom
 from whichgpu.capture.recorder import Recorder
 from whichgpu.capture.step_watch import StepWatch
@@ -57,7 +58,7 @@ class StepRecording:
         self.stop()
         self._watch.mark_residents()
         storages = self._device.storages.stop()
-        return Graph(tuple(self._recorder.ops), storages)
+        return accumulated_in_place(Graph(tuple(self._recorder.ops), storages), self._recorder.sums.indices)
 
     @property
     def read_placeholders(self) -> bool:

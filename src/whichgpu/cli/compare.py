@@ -74,6 +74,9 @@ def compare(
     allow_fallback: Annotated[
         bool, typer.Option("--allow-fallback", help="Let a device without --precision run what it would run instead.")
     ] = False,
+    ignore_memory: Annotated[
+        bool, typer.Option("--ignore-memory", help="Compare devices with too little memory as if they had enough.")
+    ] = False,
     device_file: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="Devices of your own, as in a device file; all are compared."),
@@ -108,7 +111,7 @@ def compare(
         )
     names = jobs or ([] if call else list(DEFAULT_JOBS))
     asked = _devices(device or [], device_file or [])
-    request = Request(asked, batch, precision, layout, epochs, allow_fallback, no_own_measurements)
+    request = Request(asked, batch, precision, layout, epochs, allow_fallback, no_own_measurements, ignore_memory)
     predicted = [request.predict(name) for name in names]
 
     chosen = form.value if form else place.default_format
@@ -156,6 +159,7 @@ class Request:
         epochs: Passes over the data.
         allow_fallback: Whether a device without the precision may run another.
         no_own_measurements: Whether to neither use nor keep what was measured on this machine.
+        ignore_memory: Whether a device with too little memory is compared as if it had enough.
     """
 
     devices: list[Device | str] | None
@@ -165,6 +169,7 @@ class Request:
     epochs: int
     allow_fallback: bool
     no_own_measurements: bool = False
+    ignore_memory: bool = False
 
     def compare(self, job: Job, measurements: Sequence[Measurement] = ()) -> Comparison:
         """Return the comparison of one job."""
@@ -179,6 +184,7 @@ class Request:
             precision=self.precision,
             allow_fallback=self.allow_fallback,
             own=own_measurements(self.no_own_measurements),
+            ignore_memory=self.ignore_memory,
         )
 
     def script(self, call: ScriptCall, options: ScriptOptions, use_cache: bool) -> Comparison:

@@ -23,7 +23,7 @@ _WHY = {
 
 def answer(comparison: Comparison) -> tuple[str, ...]:
     """Return one to three sentences; those about money and the reason only where something is known."""
-    gpus = [r for r in comparison.rows if r.accelerator and r.fits is not False]
+    gpus = [r for r in comparison.rows if r.accelerator and not comparison.withholds(r)]
     here = next((r for r in comparison.rows if r.device == comparison.reference), None)
     if not gpus:
         return _without_gpus(comparison, here)
@@ -49,10 +49,13 @@ def _fastest(gpus: Sequence[Row]) -> tuple[Row, int]:
 
 
 def _without_gpus(comparison: Comparison, here: Row | None) -> tuple[str, ...]:
-    too_small = [r for r in comparison.rows if r.fits is False and r.accelerator]
+    too_small = [r for r in comparison.rows if r.accelerator and comparison.withholds(r)]
     if too_small:
         which = "it has" if len(too_small) == 1 else f"none of the {len(too_small)} compared has"
-        return (f"No GPU here to train this on: {which} too little memory for this batch. Try a smaller --batch.",)
+        return (
+            f"No GPU here to train this on: {which} too little memory for this batch. "
+            f"`whichgpu fit {comparison.job.name}` tells what would make it fit.",
+        )
     if here is None:
         return ("No GPU was compared.",)
     return (f"{_capital(here.label)} takes {_time(here)}. No GPU was compared.",)

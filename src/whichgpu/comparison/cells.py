@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from whichgpu.comparison.comparison import THIS_CPU, Comparison, Row
-from whichgpu.units import DAY_S, HOUR_S, MICRO, MILLI, MINUTE_S, duration, three_digits, usd
+from whichgpu.units import DAY_S, GIB, HOUR_S, MICRO, MILLI, MINUTE_S, duration, of_binary_bytes, three_digits, usd
 
 NOTHING = "–"
 _SHORT_BOUND = {"compute": "compute", "memory bandwidth": "memory", "host launch": "host"}
@@ -38,12 +38,14 @@ def columns(comparison: Comparison) -> tuple[Column, ...]:
     epochs = comparison.job.epochs
     once = comparison.job.samples_per_epoch is not None
     often = once and epochs > 1
+    fits = any(row.memory is not None for row in comparison.rows)
     mixed = len({row.precision for row in comparison.rows}) > 1
     level = f"{comparison.interval_level:.0%}".replace("%", " %")
     epoch = 5 if often else 0  # of the two, the time and price of the whole job is what was asked for
     listed = (
         (True, Column("step", ("Time a", "step"), lambda row: step_text(row.step_s), room=1 if once else 0)),
         (True, Column("range", (level, "range"), range_text, room=3)),
+        (fits, Column("memory", ("Memory", "GiB"), memory_text, room=2)),
         (True, Column("samples", ("Samples", "per s"), lambda row: three_digits(row.samples_per_s), room=4)),
         (once, Column("epoch", ("Time an", "epoch"), lambda row: _duration(row.epoch_s), room=epoch)),
         (often, Column("job", ("Time for", f"{epochs:,} epochs"), lambda row: _duration(row.job_s))),
@@ -87,6 +89,18 @@ def range_text(row: Row) -> str:
     scale, _ = _scale(row.step_s)
     digits = 2 if row.step_s_high >= 1.1 * row.step_s_low else 3
     return f"{_digits(row.step_s_low / scale, digits)}–{_digits(row.step_s_high / scale, digits)}"
+
+
+def memory_text(row: Row) -> str:
+    """Return what a process takes of the device, in GiB: '12.4'."""
+    return NOTHING if row.memory is None else three_digits(row.memory.device_bytes / GIB)
+
+
+def misfit_text(row: Row) -> str:
+    """Return why a row has no times: 'does not fit: needs 31.2 of 23.6 GiB'."""
+    if row.memory is None or row.memory.usable_bytes is None:
+        return "does not fit"
+    return f"does not fit: needs {of_binary_bytes(row.memory.device_bytes, row.memory.usable_bytes)}"
 
 
 def short_bound(row: Row) -> str:
@@ -136,6 +150,19 @@ def interval_line(comparison: Comparison) -> str:
         return ""
     level = f"{comparison.interval_level:.0%}".replace("%", " %")
     return f"Range: the truth should lie inside for {level} of predictions; the JSON says what each rests on."
+
+
+def memory_line(comparison: Comparison) -> str:
+    """Return what the memory of rows means, and what to do where it does not suffice; '' where none is known."""
+    if all(row.memory is None for row in comparison.rows):
+        return ""
+    line = "Memory: what nvidia-smi would show; the JSON has allocated and reserved beside it, and the interval."
+    small = next((row for row in comparison.rows if row.fits is False), None)
+    return (
+        line
+        if small is None
+        else f'{line} What makes it fit: whichgpu fit {comparison.job.name} --device "{small.label}".'
+    )
 
 
 def price_line(comparison: Comparison) -> str:

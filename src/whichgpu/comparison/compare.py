@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
-from whichgpu.comparison.comparison import THIS_CPU, Comparison, JobSummary, Row
+from whichgpu.comparison.comparison import THIS_CPU, Comparison, JobSummary, Row, RowMemory
 from whichgpu.comparison.measured import measured_row, prediction_note
 from whichgpu.comparison.money import offer_notes, row_offer, usd_for
 from whichgpu.devices import DEFAULT_DEVICES, find_device, this_cpu
@@ -20,6 +20,7 @@ from whichgpu.graph import precision as precision_named
 
 if TYPE_CHECKING:
     from whichgpu.measure import Measurement
+    from whichgpu.memory import Footprint
 
 ALL = "all"
 
@@ -41,6 +42,7 @@ def compare(
     precision: str | None = None,
     allow_fallback: bool = False,
     own: Sequence[OwnMeasurement] = (),
+    ignore_memory: bool = False,
 ) -> Comparison:
     """Return one row a device: those measured first, then those predicted, in the order asked for.
 
@@ -57,6 +59,7 @@ def compare(
         allow_fallback: Whether a device without `precision` may run something else.
         own: What was measured before, here or on other devices: predictions are adjusted by it. The prediction told
             beside a measured row is not.
+        ignore_memory: Whether a device with too little memory is compared as if it had enough.
 
     Raises:
         OptionError: If `epochs` is less than 1.
@@ -101,6 +104,7 @@ def compare(
         reference=here.name if measured_cpu is None else measured_cpu.device,
         interval_level=reference.interval.level,
         notes=(*job.notes, *_left_out_note(left_out, wanted.name)),
+        ignore_memory=ignore_memory,
     )
 
 
@@ -128,9 +132,6 @@ def _prediction_beside(measured: Row, job: Job, here: Device) -> tuple[str, ...]
 
 def _predicted_row(estimate: Estimate, device: Device, today: date, label: str) -> Row:
     offer = row_offer(device, today)
-    fits = None
-    if estimate.peak_bytes is not None and device.memory_bytes is not None:
-        fits = estimate.peak_bytes <= device.memory_bytes
     return Row(
         device=device.name,
         label=label,
@@ -149,8 +150,23 @@ def _predicted_row(estimate: Estimate, device: Device, today: date, label: str) 
         usd_per_epoch=None,
         usd_per_job=None,
         offer=offer,
-        fits=fits,
+        fits=None if estimate.memory is None else estimate.memory.fits,
+        memory=None if estimate.memory is None else _row_memory(estimate.memory),
         notes=(*estimate.notes, *offer_notes(offer)),
+    )
+
+
+def _row_memory(found: Footprint) -> RowMemory:
+    return RowMemory(
+        allocated_bytes=found.allocated_bytes,
+        reserved_bytes=found.reserved_bytes,
+        device_bytes=found.device_bytes,
+        device_bytes_low=found.device_bytes_low,
+        device_bytes_high=found.device_bytes_high,
+        usable_bytes=found.usable_bytes,
+        margin_bytes=found.margin_bytes,
+        peak_phase=found.peak_phase,
+        holders={str(holder): nbytes for holder, nbytes in found.holders.items()},
     )
 
 

@@ -39,6 +39,33 @@ class RowOffer:
 
 
 @dataclass(frozen=True, slots=True)
+class RowMemory:
+    """What a step takes of a row's device.
+
+    Attributes:
+        allocated_bytes: Its tensors and workspaces, as torch.cuda.max_memory_allocated tells.
+        reserved_bytes: What the caching allocator takes for them, as torch.cuda.max_memory_reserved tells.
+        device_bytes: What the process takes, as nvidia-smi shows it: reserved, context, communication buffers.
+        device_bytes_low: Lower end of the interval around it.
+        device_bytes_high: Upper end.
+        usable_bytes: What a process can have there; None if the device's memory is not known.
+        margin_bytes: What is left, negative if it does not suffice; None likewise.
+        peak_phase: In which phase of the step the most is allocated.
+        holders: Bytes at that moment by who holds them.
+    """
+
+    allocated_bytes: int
+    reserved_bytes: int
+    device_bytes: int
+    device_bytes_low: int
+    device_bytes_high: int
+    usable_bytes: int | None
+    margin_bytes: int | None
+    peak_phase: str
+    holders: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One device's line.
 
@@ -60,8 +87,10 @@ class Row:
         usd_per_epoch: Price of an epoch at `offer`; None if nobody rents the device or there is no epoch length.
         usd_per_job: Price of all epochs; None likewise.
         offer: The cheapest offer, or None.
-        fits: Whether the step's tensors fit the device's memory, the allocator's rounding and the driver's share left
-            out; None if one of the two is unknown.
+        fits: Whether the step fits the device's memory; None if the device's memory or the tensors' lifetimes are
+            unknown. Where it is False, reports withhold the times, unless the comparison ignores memory.
+        memory: What the step takes there; None where lifetimes are unknown, where it was measured, and for host
+            processors.
         notes: What a reader must know.
     """
 
@@ -83,6 +112,7 @@ class Row:
     usd_per_job: float | None
     offer: RowOffer | None
     fits: bool | None = None
+    memory: RowMemory | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -133,6 +163,7 @@ class Comparison:
         reference: Name of the device speed-ups refer to, or None.
         interval_level: Probability the intervals of predicted rows mean.
         notes: What holds for all rows, such as devices left out and why.
+        ignore_memory: Whether rows whose device has too little memory tell their times all the same.
     """
 
     job: JobSummary
@@ -140,6 +171,11 @@ class Comparison:
     reference: str | None
     interval_level: float
     notes: tuple[str, ...] = ()
+    ignore_memory: bool = False
+
+    def withholds(self, row: Row) -> bool:
+        """Return whether the times of `row` are of a step that would never run."""
+        return row.fits is False and not self.ignore_memory
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document of schema "whichgpu.comparison/1", described in docs/json.md."""

@@ -15,6 +15,11 @@ from whichgpu.comparison.answer import answer
 from whichgpu.comparison.comparison import SCHEMA, Comparison, Row
 
 LIST_SCHEMA = "whichgpu.comparisons/1"
+# What a row whose device has too little memory does not tell.
+TIMES = (
+    *("step_s", "step_s_low", "step_s_high", "samples_per_s", "epoch_s", "job_s", "speedup", "bound"),
+    *("usd_per_epoch", "usd_per_job"),
+)
 
 
 def comparison_to_document(comparison: Comparison) -> dict[str, Any]:
@@ -25,8 +30,9 @@ def comparison_to_document(comparison: Comparison) -> dict[str, Any]:
         "job": {**job, "options": _plain(job["options"]), "notes": list(job["notes"])},
         "reference": comparison.reference,
         "interval_level": comparison.interval_level,
+        "ignore_memory": comparison.ignore_memory,
         "answer": list(answer(comparison)),
-        "rows": [_row(row) for row in comparison.rows],
+        "rows": [_row(row, comparison.withholds(row)) for row in comparison.rows],
         "notes": list(comparison.notes),
     }
 
@@ -44,8 +50,9 @@ def json_schema() -> dict[str, Any]:
     return cast("dict[str, Any]", json.loads(file.read_text(encoding="utf-8")))
 
 
-def _row(row: Row) -> dict[str, Any]:
-    return {**asdict(row), "notes": list(row.notes)}
+def _row(row: Row, withheld: bool) -> dict[str, Any]:
+    document = {**asdict(row), "notes": list(row.notes)}
+    return {**document, **dict.fromkeys(TIMES)} if withheld else document
 
 
 def _plain(value: Any) -> Any:

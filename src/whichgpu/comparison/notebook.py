@@ -10,6 +10,8 @@ from whichgpu.comparison.cells import (
     headline,
     interval_line,
     kinds,
+    memory_line,
+    misfit_text,
     price_line,
     sublines,
 )
@@ -26,7 +28,10 @@ def comparison_to_html(comparison: Comparison) -> str:
     def line(row: Row) -> str:
         raised = marks[id(row)]
         name = escape(row.label) + (f" {escape(raised)}" if raised else "")
-        cells = "".join(_cell("td", escape(c.text(row)), c.numeric) for c in shown)
+        if comparison.withholds(row):
+            cells = f'<td colspan="{len(shown)}" style="text-align:left">{escape(misfit_text(row))}</td>'
+        else:
+            cells = "".join(_cell("td", escape(c.text(row)), c.numeric) for c in shown)
         weight = "font-weight:600" if row.kind == "measured" else "font-weight:400"
         full = escape(row.device, quote=True)
         return f'<tr style="{weight}"><th scope="row" title="{full}" style="text-align:left">{name}</th>{cells}</tr>'
@@ -40,7 +45,7 @@ def comparison_to_html(comparison: Comparison) -> str:
     meaning = "".join(f"<br>{escape(line)}" for line in sublines(comparison))
     title = f"<p><b>{escape(headline(comparison))}</b>{meaning}</p>"
     words = "".join(f"<p>{escape(sentence)}</p>" for sentence in answer(comparison))
-    below = [interval_line(comparison), price_line(comparison), *notes.general]
+    below = [interval_line(comparison), memory_line(comparison), price_line(comparison), *notes.general]
     listed = "".join(f"<li>{escape(note)}</li>" for note in notes.texts)
     return (
         f'<div class="whichgpu">{title}{words}<table>'

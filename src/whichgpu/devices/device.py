@@ -26,6 +26,7 @@ class Device:
         reported_names: What a driver or the operating system prints for it.
         flops_per_s: Dense peak by number format, accumulating in FP32; the matrix units' rate where it has them.
         memory_bytes: Capacity; None for a CPU, whose memory is what the machine has.
+        usable_memory_bytes: What the driver reports as total: the capacity less what it and error correction keep.
         memory_bandwidth_bytes_per_s: Peak.
         multiprocessors: SMs, compute units, Xe cores, GPU cores or CPU cores.
         boost_clock_hz: Highest rated clock.
@@ -54,6 +55,7 @@ class Device:
     aliases: tuple[str, ...] = ()
     reported_names: tuple[str, ...] = ()
     memory_bytes: float | None = None
+    usable_memory_bytes: float | None = None
     multiprocessors: int | None = None
     boost_clock_hz: float | None = None
     l2_bytes: float | None = None

@@ -27,6 +27,7 @@ _COUNTS = ("year", "multiprocessors", "pcie_generation", "pcie_lanes")
 # Field of a file: the field of a Device it becomes, and what one of its unit is in SI. Memories are counted in binary.
 _QUANTITIES: dict[str, tuple[str, float]] = {
     "memory_gib": ("memory_bytes", GIB),
+    "usable_memory_gib": ("usable_memory_bytes", GIB),
     "memory_bandwidth_gb_per_s": ("memory_bandwidth_bytes_per_s", GIGA),
     "boost_clock_mhz": ("boost_clock_hz", MEGA),
     "l2_mib": ("l2_bytes", MIB),

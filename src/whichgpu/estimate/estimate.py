@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from whichgpu.memory import Footprint
+
 Bound = Literal["compute", "memory bandwidth", "host launch"]
 BOUNDS: tuple[Bound, ...] = ("compute", "memory bandwidth", "host launch")
 
@@ -65,6 +67,7 @@ class Estimate:
         flops: FLOPs of one step.
         bytes_moved: Bytes of one step.
         peak_bytes: Bytes the step's tensors need at once; None if the job carries no lifetimes.
+        memory: What the step takes on the device, and whether it fits; None likewise.
         notes: What a reader must know.
         host_weight: How much the host decides the step's length, 0 to 1.
     """
@@ -86,6 +89,7 @@ class Estimate:
     flops: float
     bytes_moved: float
     peak_bytes: int | None
+    memory: Footprint | None = None
     notes: tuple[str, ...] = ()
     host_weight: float = 0.0
 

@@ -16,7 +16,9 @@ from whichgpu.estimate.recast import recast
 from whichgpu.estimate.runnable import lacking, require_precision
 from whichgpu.graph import Job, Precision
 from whichgpu.graph import precision as precision_named
-from whichgpu.units import binary_bytes
+from whichgpu.memory import Footprint, GraphMemory
+from whichgpu.memory.replay import NO_LIFETIMES
+from whichgpu.units import of_binary_bytes
 from whichgpu.work import GraphWork, count_graph
 from whichgpu.work.count import OnUnknown
 
@@ -31,6 +33,7 @@ class _Counted:
     work: GraphWork
     table: KernelTable
     peak_bytes: int | None
+    memory: GraphMemory | None
     flops: float
     bytes_moved: float
     notes: tuple[str, ...]
@@ -46,6 +49,7 @@ class _Counted:
             work,
             tabulate(work),
             graph.peak_bytes() if graph.storages else None,
+            GraphMemory(graph) if graph.storages else None,
             work.flops,
             work.bytes_moved,
             notes,
@@ -136,6 +140,7 @@ def _estimate(
     errors = errors_of(priced, device, efficiencies(), unknown, counted.derived)
     adjusted = adjustment(device.name, device.is_cpu, job_key(job, runs.name) if own else "", errors, own)
     times = adjusted.factor
+    memory = None if counted.memory is None or device.is_cpu else counted.memory.on(device)
     return Estimate(
         job=job.name,
         device=device.name,
@@ -154,10 +159,11 @@ def _estimate(
         flops=counted.flops,
         bytes_moved=counted.bytes_moved,
         peak_bytes=counted.peak_bytes,
+        memory=memory,
         notes=(
             *_fallback_note(wanted, runs),
             *counted.notes,
-            *_memory_note(device, counted.peak_bytes),
+            *_memory_notes(device, memory),
             *(_unknown_note(s.label, s.calls, s.seconds / priced.step_s) for s in parts.unruled),
             *(f"Assumed: {text}." for text in priced.assumptions),
             *([adjusted.note] if adjusted.note else []),
@@ -172,13 +178,16 @@ def _fallback_note(wanted: Precision, runs: Precision) -> tuple[str, ...]:
     )
 
 
-def _memory_note(device: Device, peak_bytes: int | None) -> tuple[str, ...]:
-    if peak_bytes is None or device.memory_bytes is None or peak_bytes <= device.memory_bytes:
+def _memory_notes(device: Device, memory: Footprint | None) -> tuple[str, ...]:
+    if device.is_cpu:
         return ()
-    return (
-        f"Needs at least {binary_bytes(peak_bytes)}, the device has {binary_bytes(device.memory_bytes)}: does not fit "
-        "at this batch.",
-    )
+    if memory is None:
+        return (NO_LIFETIMES,)
+    if memory.usable_bytes is None:
+        return ("How much memory the device has is not known, nor whether the step fits.",)
+    if memory.fits and memory.is_close:
+        return (f"Memory is close: about {of_binary_bytes(memory.device_bytes, memory.usable_bytes)}; it may not fit.",)
+    return ()
 
 
 def _unknown_note(name: str, calls: int, share: float) -> str:

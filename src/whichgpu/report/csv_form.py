@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from io import StringIO
 
 from whichgpu.comparison.comparison import Comparison, Row
+from whichgpu.comparison.document import TIMES
 from whichgpu.report.page import Page
 
 _FIELDS = (
@@ -26,6 +27,15 @@ _FIELDS = (
     "usd_per_epoch",
     "usd_per_job",
 )
+_MEMORY_FIELDS = (
+    "allocated_bytes",
+    "reserved_bytes",
+    "device_bytes",
+    "device_bytes_low",
+    "device_bytes_high",
+    "usable_bytes",
+    "margin_bytes",
+)
 _OFFER_FIELDS = (
     "provider",
     "sku",
@@ -43,15 +53,18 @@ def render(comparisons: Sequence[Comparison], page: Page) -> str:
     """Return a header and a line a row; what is unknown is left empty."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("job", "samples_per_step", "epochs", *_FIELDS, *(f"offer_{f}" for f in _OFFER_FIELDS), "notes"))
+    prefixed = (*(f"memory_{f}" for f in _MEMORY_FIELDS), *(f"offer_{f}" for f in _OFFER_FIELDS))
+    writer.writerow(("job", "samples_per_step", "epochs", *_FIELDS, *prefixed, "notes"))
     for comparison in comparisons:
         job = comparison.job
         for row in comparison.rows:
-            writer.writerow((job.name, job.samples_per_step, job.epochs, *_values(row), " ".join(row.notes)))
+            values = _values(row, comparison.withholds(row))
+            writer.writerow((job.name, job.samples_per_step, job.epochs, *values, " ".join(row.notes)))
     return text.getvalue()
 
 
-def _values(row: Row) -> list[object]:
-    values = [getattr(row, field) for field in _FIELDS]
+def _values(row: Row, withheld: bool) -> list[object]:
+    values = [None if withheld and field in TIMES else getattr(row, field) for field in _FIELDS]
+    values += [None if row.memory is None else getattr(row.memory, field) for field in _MEMORY_FIELDS]
     values += [None if row.offer is None else getattr(row.offer, field) for field in _OFFER_FIELDS]
     return ["true" if v is True else "false" if v is False else v for v in values]

@@ -10,6 +10,8 @@ from whichgpu.comparison.cells import (
     headline,
     interval_line,
     kinds,
+    memory_line,
+    misfit_text,
     price_line,
     sublines,
 )
@@ -37,11 +39,16 @@ def _section(comparison: Comparison) -> str:
         _row(["---", "---", *("--:" if c.numeric else "---" for c in shown)]),
     ]
     for title, rows in kinds(comparison):
-        lines += [_row([f"{r.label} {marks[id(r)]}".strip(), title, *(c.text(r) for c in shown)]) for r in rows]
+        for r in rows:
+            name = f"{r.label} {marks[id(r)]}".strip()
+            withheld = comparison.withholds(r)
+            texts = [misfit_text(r), *[""] * (len(shown) - 1)] if withheld else [c.text(r) for c in shown]
+            lines.append(_row([name, title, *texts]))
     lines.append("")
     lines += [f"{number}. {_escape(note)}" for number, note in enumerate(notes.texts, 1)]
     lines += [""] * bool(notes.texts)
-    lines += [f"{_escape(text)}  " for text in (interval_line(comparison), price_line(comparison)) if text]
+    below = (interval_line(comparison), memory_line(comparison), price_line(comparison))
+    lines += [f"{_escape(text)}  " for text in below if text]
     lines += [f"{_escape(note)}  " for note in notes.general]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.table import Table
+
+# Stands in a cell whose line has something instead of cells: no text holds this character.
+_INSTEAD = "\ue000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +22,13 @@ class Line:
         cells: Its texts; fewer than there are columns leave the rest empty.
         style: Of all its cells, in the words of Rich.
         rule_above: Whether a rule parts it from the line above.
+        instead: What stands after the first cell in place of all others, across their columns.
     """
 
     cells: tuple[str, ...]
     style: str = ""
     rule_above: bool = False
+    instead: str = ""
 
 
 def ruled_table(
@@ -31,7 +37,7 @@ def ruled_table(
     lines: Sequence[Line],
     gap: int = 2,
     folding: Sequence[int] = (),
-) -> Table:
+) -> RenderableType:
     """Return a table of `lines` under `headings`, with `gap` spaces between its columns.
 
     Args:
@@ -61,8 +67,34 @@ def ruled_table(
     for line in lines:
         if line.rule_above:
             table.add_section()
-        table.add_row(*(Text(cell) for cell in line.cells), style=line.style)
-    return table
+        cells = (line.cells[0], _INSTEAD) if line.instead else line.cells
+        table.add_row(*(Text(cell) for cell in cells), style=line.style)
+    if not any(line.instead for line in lines):
+        return table
+    first = max(len(t) for t in (*headings[0], *(line.cells[0] for line in lines)))
+    return _Spanning(table, first + gap, [line for line in lines if line.instead])
+
+
+class _Spanning:
+    """A table in which some lines have one text across all columns after the first; Rich knows no such cells."""
+
+    def __init__(self, table: Table, begins: int, lines: Sequence[Line]) -> None:
+        self._table = table
+        self._begins = begins
+        self._lines = lines
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.segment import Segment
+        from rich.text import Text
+
+        left = iter(self._lines)
+        for rendered in console.render_lines(self._table, options, pad=False):
+            if any(_INSTEAD in segment.text for segment in rendered):
+                line = next(left)
+                yield Text(line.cells[0].ljust(self._begins) + line.instead, line.style)
+            else:
+                yield from rendered
+                yield Segment.line()
 
 
 def numbered(items: Sequence[tuple[str, str]], style: str = "") -> Table:

@@ -12,6 +12,8 @@ from whichgpu.comparison.cells import (
     headline,
     interval_line,
     kinds,
+    memory_line,
+    misfit_text,
     price_line,
     sublines,
 )
@@ -37,14 +39,15 @@ def _render_one(comparison: Comparison, page: Page) -> str:
     groups = kinds(comparison)
     names = [f"{row.label} {marks[id(row)]}".strip() for _, rows in groups for row in rows]
     name_width = max(map(len, (*names, *(title for title, _ in groups))))
-    shown, gap = _that_fit(columns(comparison), comparison.rows, page.width - name_width)
+    told = [row for row in comparison.rows if not comparison.withholds(row)]
+    shown, gap = _that_fit(columns(comparison), told, page.width - name_width)
     left = iter(names)
     lines: list[Line] = []
     for kind, rows in groups:
         lines.append(Line((kind,), "bold" if rows[0].kind == "measured" else "italic", rule_above=bool(lines)))
-        lines += [Line((next(left), *(c.text(row) for c in shown)), _style(row)) for row in rows]
+        lines += [_line(row, next(left), shown, comparison.withholds(row)) for row in rows]
     headings = (("", "Device"), *(c.heading for c in shown))
-    below = [interval_line(comparison), price_line(comparison), *notes.general]
+    below = [interval_line(comparison), memory_line(comparison), price_line(comparison), *notes.general]
     title = [Text(headline(comparison), "bold"), *(Text(line, "dim") for line in sublines(comparison))]
     blocks: list[RenderableType] = [
         Text("\n").join(title),
@@ -73,6 +76,12 @@ def _that_fit(listed: Sequence[Column], rows: Sequence[Row], width: int) -> tupl
             if needed + gap * len(shown) <= width:
                 return shown, gap
     return tries[-1], 1
+
+
+def _line(row: Row, name: str, shown: Sequence[Column], withheld: bool) -> Line:
+    if withheld:
+        return Line((name,), _style(row), instead=misfit_text(row))
+    return Line((name, *(c.text(row) for c in shown)), _style(row))
 
 
 def _style(row: Row) -> str:
