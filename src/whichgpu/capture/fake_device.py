@@ -9,6 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from whichgpu.capture import convolution_ops, loss_ops, recurrent_ops, selection, special_ops
+from whichgpu.capture.following import follow
 from whichgpu.capture.op_traits import OpTraits, traits_of
 from whichgpu.capture.phantom_tensor import META, KernelCall, PhantomTensor, wrap
 from whichgpu.capture.shadow import Shadow, give_shadow, real_result
@@ -24,6 +25,9 @@ HANDLERS = (
     special_ops.HANDLERS | selection.HANDLERS | recurrent_ops.HANDLERS | loss_ops.HANDLERS | convolution_ops.HANDLERS
 )
 
+# What moves values between host and device.
+_BETWEEN = frozenset({torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default})
+
 # What an operator gave for arguments of one kind: (shape, strides, dtype) of each result.
 _Made = tuple[tuple[torch.Size, tuple[int, ...], torch.dtype] | None, ...]
 
@@ -35,6 +39,7 @@ class FakeDevice(TorchDispatchMode):  # type: ignore[misc]
         storages: Its memory.
         recorder: What writes the operators down, while a step is recorded.
         wants_meta: Set while the user's own code asks for the real meta device.
+        is_followed: Whether tensors on the CPU follow those they meet here, for programs that know no GPU.
         placeholders_read: How often a float was read back whose value is not known.
         notes: What it had to leave out or assume, for the reader of a result.
     """
@@ -44,6 +49,7 @@ class FakeDevice(TorchDispatchMode):  # type: ignore[misc]
         self.storages = Storages()
         self.recorder: Recorder | None = None
         self.wants_meta = False
+        self.is_followed = False
         self.placeholders_read = 0
         self.notes: list[str] = []
         self._made: dict[Any, tuple[_Made, bool]] = {}
@@ -80,6 +86,8 @@ class FakeDevice(TorchDispatchMode):  # type: ignore[misc]
             return func(*args, **kwargs)
         for other in others:
             refuse_sparse(other)
+        if self.is_followed and phantoms and any(t.dim() for t in others) and func not in _BETWEEN:
+            return follow(self, func, traits_of(func).written, args, kwargs)
         special = HANDLERS.get(func)
         if special is not None:
             result = special(self, func, args, kwargs)

@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _device
 
 from whichgpu.capture.fake_device import FakeDevice
+from whichgpu.capture.following import place_leaf
 from whichgpu.capture.modules import become
 from whichgpu.capture.phantom_tensor import CUDA, META, PhantomTensor
 from whichgpu.capture.tensor_types import dtype_on_cuda, name_of
@@ -39,6 +40,8 @@ class PhantomFunctions(TorchFunctionMode):  # type: ignore[misc]
             # torch puts `with torch.device(...)` below every other mode, so it has to be looked up.
             wanted = _device.CURRENT_DEVICE
         if wanted is None:
+            if self.device.is_followed and kwargs.get("requires_grad"):
+                return _make_on_phantom(func, args, kwargs)
             return func(*args, **kwargs)
         kind = device_type(wanted)
         if kind == "cuda":
@@ -100,6 +103,11 @@ def _pin(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: dict[
     return args[0]
 
 
+def _share(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    # What lies on a GPU is shared with other processes as it is.
+    return args[0] if isinstance(args[0], PhantomTensor) else func(*args, **kwargs)
+
+
 def _parse_to(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     # Module.to asks what its arguments mean; C++ takes a number for a place on an accelerator, of which it has none.
     if args and _is_device(args[0]) and isinstance(args[0], int):
@@ -154,11 +162,19 @@ def _set_data(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: 
     return func(tensor, data)
 
 
+def _require_grad(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    tensor, *rest = args
+    if mode.device.is_followed and (rest[0] if rest else kwargs.get("requires_grad", True)):
+        place_leaf(tensor)
+    return func(*args, **kwargs)
+
+
 _SPECIAL: dict[Any, Callable[..., Any]] = {
     torch.Tensor.to: _to,
     torch._C._nn._parse_to: _parse_to,
     torch.Tensor.cuda: _cuda,
     torch.Tensor.pin_memory: _pin,
+    torch.Tensor.share_memory_: _share,
     torch.Tensor.type: _type,
     torch.Tensor.new: _legacy_new,
     torch.Tensor.new_tensor: _new_tensor,
@@ -166,4 +182,6 @@ _SPECIAL: dict[Any, Callable[..., Any]] = {
     torch.Tensor.tolist: _to_host,
     torch.Tensor.__array__: _to_host,
     torch.Tensor.data.__set__: _set_data,
+    torch.Tensor.requires_grad.__set__: _require_grad,
+    torch.Tensor.requires_grad_: _require_grad,
 }

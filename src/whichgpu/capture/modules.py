@@ -64,7 +64,11 @@ def become(parameter: torch.Tensor, moved: torch.Tensor) -> None:
     Raises:
         CaptureError: If autograd holds on to it so that it cannot be exchanged.
     """
-    new = torch.nn.Parameter(moved.detach(), parameter.requires_grad)
+    new = moved.detach()
+    if isinstance(parameter, torch.nn.Parameter):
+        new = torch.nn.Parameter(new, parameter.requires_grad)
+    else:
+        new.requires_grad_(parameter.requires_grad)
     for name, value in parameter.__dict__.items():
         new.__dict__.setdefault(name, value)
     grad, parameter.grad = parameter.grad, None

@@ -124,12 +124,6 @@ def test_a_script_that_trains_nothing(script):
         run_script(script("print('hello')"), ScriptOptions(timeout_s=60), None)
 
 
-def test_a_script_that_trains_on_the_cpu_whatever_there_is(script):
-    with pytest.raises(ScriptError, match="trains on the CPU even where there is a GPU"):
-        text = START.replace('"cuda" if torch.cuda.is_available() else "cpu"', '"cpu"') + LOOP
-        run_script(script(text), ScriptOptions(timeout_s=60), None)
-
-
 def processes_with(mark):
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -240,3 +234,15 @@ def test_fully_sharded_modules(script, phantom):
     outcome = phantom(script(text + LOOP))
     assert op_names(outcome)["aten.addmm.default"] == 2
     assert outcome.seen.wrappers == ["fully_shard", "FullyShardedDataParallel"]
+
+
+@pytest.mark.parametrize("run", ["phantom", "real"])
+def test_torchscript_runs_as_python(script, request, run):
+    text = START.replace("model = nn.Seq", "rectify = torch.jit.script(lambda_)\nmodel = nn.Seq").replace(
+        "device =",
+        "def lambda_(x: torch.Tensor) -> torch.Tensor:\n    return x.clamp(min=0) + torch.zeros(1, device=x.device)\n"
+        "\ndevice =",
+    )
+    loop = LOOP.replace("model(x.to(device))", "rectify(model(x.to(device)))")
+    outcome = request.getfixturevalue(run)(script(text + loop))
+    assert outcome.status == "done", outcome.traceback

@@ -83,6 +83,8 @@ def _environment(request: PassRequest) -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
         "TMPDIR": str(Path(request.scratch) / "tmp"),
+        # TorchScript compiles source code, and what is replaced has none; its functions run as the Python they are.
+        "PYTORCH_JIT": "0",
         # A GPU of this machine would be neither the phantom nor this CPU.
         "CUDA_VISIBLE_DEVICES": "",
     }

@@ -65,7 +65,7 @@ def run_script(
         ScriptError: If the phantom pass brought no step, with the script's own traceback.
     """
     tell(f"{call.name}: phantom pass, recording a step as a GPU would run it")
-    phantom = run_pass(_request(call, "phantom", options), options.timeout_s, memory_bytes)
+    phantom = _phantom_pass(call, options, memory_bytes)
     if phantom.job is None:
         raise _error(call, phantom, "phantom")
     recorded = job_from_document(phantom.job)
@@ -108,6 +108,17 @@ def _request(call: ScriptCall, kind: PassKind, options: ScriptOptions) -> PassRe
     )
 
 
+def _phantom_pass(call: ScriptCall, options: ScriptOptions, memory_bytes: float | None) -> PassOutcome:
+    """Run the phantom pass; once more as if the script put its model on a GPU, if it does not do so itself."""
+    request = _request(call, "phantom", options)
+    outcome = run_pass(request, options.timeout_s, memory_bytes)
+    if outcome.status == "host":
+        again = run_pass(replace(request, on_gpu=True), options.timeout_s, memory_bytes)
+        if again.job is not None:
+            return again
+    return outcome
+
+
 def _real_pass(call: ScriptCall, options: ScriptOptions, memory_bytes: float | None) -> PassOutcome:
     """Run the real pass; once more with a GPU pretended if the script will not train without one."""
     request = _request(call, "real", options)
@@ -123,7 +134,9 @@ def _real_pass(call: ScriptCall, options: ScriptOptions, memory_bytes: float | N
 def _why(outcome: PassOutcome, kind: PassKind) -> str:
     if outcome.status == "ended":
         return f"{_NAMES[kind]} ended and {_NO_STEP}"
-    verb = "failed" if outcome.status == "failed" else "was ended" if outcome.status != "crashed" else "crashed"
+    verb = (
+        "failed" if outcome.status in ("failed", "host") else "was ended" if outcome.status != "crashed" else "crashed"
+    )
     return f"{_NAMES[kind]} {verb}: {outcome.error}".rstrip(".")
 
 

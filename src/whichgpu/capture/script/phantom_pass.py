@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
+from whichgpu.capture import following
 from whichgpu.capture.patches import Patches
 from whichgpu.capture.phantom import Phantom, switched_on
-from whichgpu.capture.script import distributed, loaders, options_seen
+from whichgpu.capture.script import distributed, loaders, options_seen, processes
 from whichgpu.capture.script.outcome import PassOutcome
 from whichgpu.capture.script.request import PassRequest
 from whichgpu.capture.script.seen import Interval
@@ -29,6 +30,11 @@ ONLY_FIRST = "Only one step was seen: the first, which lacks what comes before t
 NOTHING_ON_DEVICE = (
     "The script trains on the CPU even where there is a GPU: nothing of its step ran on one. "
     'Give it its own option for a GPU (such as --device cuda), or move model and batches to "cuda".'
+)
+
+PUT_THERE = (
+    "The script trains on the CPU even where there is a GPU: GPUs are predicted as if it put what it trains, and the "
+    "batches, on one."
 )
 
 
@@ -69,6 +75,9 @@ class PhantomPass:
             self._phantom = phantom
             with StepWatch(phantom.device.storages) as self._step_watch:
                 try:
+                    if self._request.on_gpu:
+                        following.install(patches, phantom.functions)
+                        self.watch.seen.tell(PUT_THERE)
                     self.watch.install(patches)
                     # After the hooks of the step's parts, so that these have ended when the step does.
                     ends.install(patches)
@@ -76,6 +85,7 @@ class PhantomPass:
                     loaders.install(patches, self.watch)
                     options_seen.install(patches, self.watch.seen)
                     distributed.install(patches, self.watch.seen, backend="fake")
+                    processes.install(patches, self.watch.seen)
                     self.watch.on_training_call = self._record_first
                     yield
                 finally:
@@ -134,7 +144,7 @@ class PhantomPass:
             return outcome
         chosen = min(later, key=lambda r: (r.interval.evaluation_calls, -r.index))
         if not uses_device(chosen.graph):
-            outcome.status, outcome.error = "failed", NOTHING_ON_DEVICE
+            outcome.status, outcome.error = "host", NOTHING_ON_DEVICE
             return outcome
         if chosen.index == 0:
             seen.tell(ONLY_FIRST)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from whichgpu.capture.patches import Patches
-from whichgpu.capture.script import distributed, loaders, options_seen, redirect
+from whichgpu.capture.script import distributed, loaders, options_seen, processes, redirect
 from whichgpu.capture.script.outcome import PassOutcome
 from whichgpu.capture.script.request import PassRequest
 from whichgpu.capture.script.seen import Interval
@@ -48,6 +48,7 @@ class RealPass:
             loaders.install(patches, self.watch)
             options_seen.install(patches, self.watch.seen)
             distributed.install(patches, self.watch.seen, backend="gloo")
+            processes.install(patches, self.watch.seen)
             yield
         finally:
             ends.remove()

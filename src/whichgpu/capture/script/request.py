@@ -23,6 +23,7 @@ class PassRequest:
         pretends_cuda: Whether torch says in the real pass that there is a GPU, which is then this CPU.
         world_size: Processes the script was to train with.
         is_launched: Whether a launcher would have started it.
+        on_gpu: Whether a script that trains on the CPU is taken for one that puts its model on a GPU.
         step_marker: "module:function" whose return ends a step; "" to find out.
     """
 
@@ -35,6 +36,7 @@ class PassRequest:
     world_size: int = 1
     is_launched: bool = False
     step_marker: str = ""
+    on_gpu: bool = False
 
     def to_document(self) -> dict[str, Any]:
         """Return it as plain JSON values."""

@@ -1,0 +1,100 @@
+"""Processes that a script starts to train in: the first of them runs here, in this one, and the others not at all."""
+
+from __future__ import annotations
+
+import multiprocessing.connection
+import multiprocessing.process
+import multiprocessing.queues
+import multiprocessing.synchronize
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.multiprocessing
+
+from whichgpu.capture.patches import Patches
+from whichgpu.capture.script.seen import Seen
+
+ONE_OF_THEM = "The script starts processes of its own to train in: the first of them was followed."
+# What a process that trains has no need of, and one that fetches data or plays has.
+_CHANNELS = (
+    multiprocessing.connection.Connection,
+    multiprocessing.queues.Queue,
+    multiprocessing.queues.SimpleQueue,
+    multiprocessing.synchronize.SemLock,
+)
+
+
+def install(patches: Patches, seen: Seen) -> None:
+    """Run the first of the processes that train in place of all of them."""
+
+    def start_processes(fn: Callable[..., Any], args: Any = (), nprocs: int = 1, *rest: Any, **options: Any) -> Any:
+        if nprocs > 1:
+            seen.tell(ONE_OF_THEM)
+            seen.world_size = max(seen.world_size, nprocs)
+        fn(0, *args)
+        return _Joined()
+
+    for name in ("spawn", "start_processes"):
+        patches.set(torch.multiprocessing, name, start_processes)
+        patches.set(sys.modules["torch.multiprocessing.spawn"], name, start_processes)
+    process_class = multiprocessing.process.BaseProcess
+    plain_start = process_class.start
+    followed = 0
+
+    def start(process: Any) -> None:
+        nonlocal followed
+        if not _trains(process):
+            plain_start(process)
+            return
+        process._popen = _Ended()
+        followed += 1
+        if followed == 1:
+            # How many there will be nobody knows yet.
+            seen.tell(ONE_OF_THEM)
+            process.run()
+
+    patches.set(process_class, "start", start)
+
+
+def _trains(process: Any) -> bool:
+    """Return whether a process gets a model, or a rank and nothing to exchange data through."""
+    given = (*process._args, *process._kwargs.values())
+    if process.daemon or process._target is None or any(isinstance(value, _CHANNELS) for value in given):
+        return False
+    if any(isinstance(v, torch.nn.Module) and next(v.parameters(), None) is not None for v in given):
+        return True
+    return bool(process._args) and type(process._args[0]) is int
+
+
+class _Joined:
+    """What a group of processes is once all have ended."""
+
+    processes: tuple[Any, ...] = ()
+
+    def join(self, *args: Any, **kwargs: Any) -> bool:
+        """Say that all have ended."""
+        return True
+
+    def pids(self) -> list[int]:
+        """Return that of none."""
+        return []
+
+
+class _Ended:
+    """What stands behind a process that has ended well."""
+
+    returncode = 0
+    pid = sentinel = 0
+
+    def poll(self, *args: Any) -> int:
+        """Return its exit code."""
+        return 0
+
+    wait = poll
+
+    def close(self) -> None:
+        """Do nothing: there is nothing open."""
+
+    terminate = kill = close
