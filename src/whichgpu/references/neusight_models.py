@@ -60,7 +60,7 @@ def steps(reference: Reference) -> Steps:
         logits = output.prediction_logits if hasattr(output, "prediction_logits") else output.logits
         return torch.nn.functional.cross_entropy(logits.view(-1, logits.size(-1)), tokens.view(-1))
 
-    return Steps(step_maker(model, reference, inputs, forward), chooses_attention=False)
+    return Steps(step_maker(model, reference, inputs, forward), depends_on_torch=False)
 
 
 def _model(name: str, length: int, trains: bool) -> Any:

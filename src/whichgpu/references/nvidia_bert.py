@@ -44,7 +44,7 @@ def steps(reference: Reference) -> Steps:
     def optimizer(parameters: Any) -> Any:
         return torch.optim.AdamW(parameters, lr=3e-5, weight_decay=0.01, foreach=reference.precision != "fp32")
 
-    return Steps(step_maker(model, reference, inputs, forward, optimizer), chooses_attention=False)
+    return Steps(step_maker(model, reference, inputs, forward, optimizer), depends_on_torch=False)
 
 
 def _model(name: str, length: int) -> Any:

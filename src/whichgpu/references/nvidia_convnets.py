@@ -44,7 +44,7 @@ def steps(reference: Reference) -> Steps:
             return torch.optim.RMSprop(parameters, lr=0.08, momentum=0.9, weight_decay=1e-5)
         return torch.optim.SGD(parameters, lr=0.1, momentum=0.875, weight_decay=3e-5)
 
-    return Steps(step_maker(model, reference, inputs, forward, optimizer), chooses_attention=False)
+    return Steps(step_maker(model, reference, inputs, forward, optimizer), depends_on_torch=False)
 
 
 def _model(name: str) -> Any:

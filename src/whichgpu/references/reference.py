@@ -28,6 +28,7 @@ class Reference:
         sample: Shape of one sample: (channels, height, width), (tokens,).
         torch_major: Major version of torch, as far as it decides what runs: 1 has no fused attention, optimizers update
             one tensor after the other, and clearing gradients leaves zeros that the next ones are added to.
+        merged: Whether branches that serve training alone are merged into one convolution first, where a model has any.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Reference:
     layout: str = ""
     sample: tuple[int, ...] = ()
     torch_major: int = 2
+    merged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,10 @@ class Steps:
 
     Attributes:
         at: From a batch to a step on it.
-        chooses_attention: Whether the model runs fused attention where there is any; False if it has none to choose.
+        depends_on_torch: Whether inference depends on `Reference.torch_major`: the model has attention to choose, say.
+        merges: Whether it depends on `Reference.merged`.
     """
 
     at: Callable[[int], Step]
-    chooses_attention: bool = True
+    depends_on_torch: bool = True
+    merges: bool = False

@@ -27,8 +27,14 @@ def steps(reference: Reference) -> Steps:
 
     timm = import_timm()
     timm.layers.set_fused_attn(reference.torch_major >= 2)
+    # Its runs with torch 2 normalize in the dtype of autocast: those of models with layer and group norms got faster by
+    # what the casts take, beside what a release gains.
+    timm.layers.set_fast_norm(reference.torch_major >= 2)
     with without_drawing():
         plain = timm.create_model(reference.name.removeprefix("timm:"))
+    branches = any(hasattr(m, "reparameterize") or hasattr(m, "fuse") for m in plain.modules())
+    if reference.merged and branches:
+        plain = timm.utils.reparameterize_model(plain.eval())
     if reference.torch_major < 2:
         _scale_scores(timm, plain)
     model = placed(plain, reference)
@@ -45,7 +51,8 @@ def steps(reference: Reference) -> Steps:
         return torch.optim.SGD(parameters, lr=1e-4, momentum=0.9, nesterov=True)
 
     make = step_maker(model, reference, inputs, forward, optimizer, clears_gradients=False)
-    return Steps(make, chooses_attention=any(hasattr(m, "fused_attn") for m in model.modules()))
+    depends = any(hasattr(m, "fused_attn") or hasattr(m, "_fast_norm") for m in model.modules())
+    return Steps(make, depends_on_torch=depends, merges=branches)
 
 
 def _scale_scores(timm: Any, model: Any) -> None:

@@ -30,7 +30,7 @@ def trace(reference: Reference) -> Document:
     first, second = BATCHES
     with phantom_gpu():
         steps = build(reference)
-        about = {"chooses_attention": steps.chooses_attention}
+        about = _about(steps)
         documents = [job_to_document(job) for job in _captured(reference, steps, BATCHES)]
     try:
         return {**about, "affine": merge(documents[0], first, documents[1], second)}
@@ -45,7 +45,11 @@ def trace_at(reference: Reference, batch: int) -> Document:
     with phantom_gpu():
         steps = build(reference)
         (document,) = (job_to_document(job) for job in _captured(reference, steps, (batch,)))
-    return {"chooses_attention": steps.chooses_attention, "job": document, "batch": batch}
+    return {**_about(steps), "job": document, "batch": batch}
+
+
+def _about(steps: Steps) -> Document:
+    return {"depends_on_torch": steps.depends_on_torch, "merges": steps.merges}
 
 
 def job_at(found: Document, batch: int, precision: str) -> Job:

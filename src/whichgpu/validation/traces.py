@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -101,24 +102,22 @@ class Traces:
         return len(missing)
 
     def keep(self, wanted: Wanted, found: Document) -> None:
-        """Keep a trace; where the model has no attention to choose, for torch of either generation."""
-        job = wanted.job
-        if job.task == "infer" and not found.get("chooses_attention", True):
-            job = replace(job, torch_major=2)
-        self._keep(self._path(Wanted(job, wanted.batch)), found)
+        """Keep a trace, as that of all jobs that run the same."""
+        self._keep(self._path(Wanted(_same(wanted.job, found), wanted.batch)), found)
 
     def _find(self, job: Reference, batch: int | None = None) -> Document | None:
-        found = self._load(self._path(Wanted(job, batch)))
-        if found is None and job.task == "infer" and job.torch_major < 2:
-            other = self._load(self._path(Wanted(replace(job, torch_major=2), batch)))
-            if other is not None and not other.get("chooses_attention", True):
-                return other
-        return found
+        for torch_major, merged in product(*((job.torch_major, 2), (job.merged, False))):
+            kept_as = replace(job, torch_major=torch_major, merged=merged)
+            found = self._load(self._path(Wanted(kept_as, batch)))
+            if found is not None and (kept_as == job or kept_as == _same(job, found)):
+                return found
+        return None
 
     def _path(self, wanted: Wanted) -> Path:
         job = wanted.job
         shape = "x".join(map(str, job.sample))
-        parts = (job.name, job.task, job.precision, job.layout, shape, f"torch{job.torch_major}")
+        merged = "merged" if job.merged else ""
+        parts = (job.name, job.task, job.precision, job.layout, shape, f"torch{job.torch_major}", merged)
         at = "" if wanted.batch is None else f".{wanted.batch}"
         name = ".".join(re.sub(r"[^\w-]+", "-", part) for part in parts if part)
         return self.folder / f"{name}{at}.{_key(job)}.json.gz"
@@ -145,6 +144,13 @@ class Traces:
         except OSError:
             with suppress(OSError):
                 part.unlink()
+
+
+def _same(job: Reference, found: Document) -> Reference:
+    """Return which of the jobs that run the same as `job` is kept, by what its trace says of itself."""
+    if job.task == "infer" and not found.get("depends_on_torch", True):
+        job = replace(job, torch_major=2)
+    return job if found.get("merges", True) else replace(job, merged=False)
 
 
 def _trace(folder: Path, wanted: Wanted) -> None:
