@@ -32,12 +32,12 @@ def steps(reference: Reference) -> Steps:
     timm.layers.set_fast_norm(reference.torch_major >= 2)
     with without_drawing():
         plain = timm.create_model(reference.name.removeprefix("timm:"))
-    branches = any(hasattr(m, "reparameterize") or hasattr(m, "fuse") for m in plain.modules())
-    if reference.merged and branches:
-        plain = timm.utils.reparameterize_model(plain.eval())
     if reference.torch_major < 2:
         _scale_scores(timm, plain)
     model = placed(plain, reference)
+    branches = any(hasattr(m, "reparameterize") or hasattr(m, "fuse") for m in model.modules())
+    if reference.merged and branches:
+        model = placed(timm.utils.reparameterize_model(model), reference)
 
     def inputs(batch: int) -> tuple[Any, ...]:
         data = images(batch, reference)
