@@ -21,6 +21,7 @@ from whichgpu.cli.jobs import jobs
 from whichgpu.cli.measure import measure
 from whichgpu.cli.offers import offers
 from whichgpu.cli.script_argument import ScriptCommand
+from whichgpu.cli.validate import validate
 from whichgpu.errors import ScriptError, WhichGpuError
 
 BAD_INPUT = 2
@@ -33,7 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (devices, offers, measure, jobs):
+for command in (devices, offers, measure, jobs, validate):
     app.command()(command)
 app.command(cls=ScriptCommand)(compare)
 app.command(cls=ScriptCommand)(capture)

@@ -61,7 +61,7 @@ def estimate(
     job: Job,
     device: Device | str,
     *,
-    precision: str | None = None,
+    precision: str | Precision | None = None,
     allow_fallback: bool = False,
     on_unknown: OnUnknown = "bound",
     own: Sequence[OwnMeasurement] = (),
@@ -91,7 +91,7 @@ def estimate_all(
     job: Job,
     devices: Sequence[Device | str],
     *,
-    precision: str | None = None,
+    precision: str | Precision | None = None,
     allow_fallback: bool = False,
     on_unknown: OnUnknown = "bound",
     own: Sequence[OwnMeasurement] = (),
@@ -111,11 +111,15 @@ def estimate_all(
         PrecisionError: See `estimate`.
         UnknownOpError: See `estimate`.
     """
-    wanted = precision_named(job.precision if precision is None else precision)
+    wanted = _precision(job.precision if precision is None else precision)
     found = [_device(device) for device in devices]
     runs = [require_precision(device, wanted, allow_fallback) for device in found]
     counted = {p.name: _Counted.of(job, p, on_unknown) for p in dict.fromkeys(runs)}
     return tuple(_estimate(job, device, wanted, p, counted[p.name], own) for device, p in zip(found, runs, strict=True))
+
+
+def _precision(precision: Precision | str) -> Precision:
+    return precision if isinstance(precision, Precision) else precision_named(precision)
 
 
 def _device(device: Device | str) -> Device:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Phase = Literal["prepare", "probe", "warm-up", "measure", "download", "train", "test"]
+Phase = Literal["prepare", "probe", "warm-up", "measure", "download", "train", "test", "read", "capture", "predict"]
 
 
 @dataclass(frozen=True, slots=True)

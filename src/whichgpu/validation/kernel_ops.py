@@ -21,6 +21,19 @@ OPERATIONS = (
 _ELEMENTWISE = frozenset(OPERATIONS) - {"bmm", "linear", "conv", "softmax", "layernorm"}
 
 
+# What must be given of each; a padding may be 0 and is not asked for.
+_SIZES = {
+    "bmm": ("b", "m", "n", "k"),
+    "linear": ("m", "n", "k"),
+    "conv": ("b", "in_ch", "out_ch", "kernel_size", "input_size", "stride"),
+}
+
+
+def sizes_of(operation: str) -> tuple[str, ...]:
+    """Return the columns a row of an operation must have, all above 0."""
+    return _SIZES.get(operation, ("rows", "cols"))
+
+
 def kind_of(operation: str) -> str:
     """Return what a kernel is summed up under: its own name, or "elementwise"."""
     return "elementwise" if operation in _ELEMENTWISE else operation
@@ -33,9 +46,6 @@ def kernel_op(operation: str, sizes: Mapping[str, int]) -> Op:
         operation: One of `OPERATIONS`; "addu" adds a number, "add" another tensor.
         sizes: Columns of the row: b, m, n (columns of the result), k (summed over) of products; rows and cols; in_ch,
             out_ch, kernel_size, input_size, stride and padding of convolutions.
-
-    Raises:
-        KeyError: If a size is missing.
     """
     if operation == "bmm":
         b, m, n, k = (sizes[key] for key in "bmnk")
@@ -67,7 +77,7 @@ def kernel_op(operation: str, sizes: Mapping[str, int]) -> Op:
 def _convolution(sizes: Mapping[str, int]) -> Op:
     batch, channels, filters = sizes["b"], sizes["in_ch"], sizes["out_ch"]
     window, side = sizes["kernel_size"], sizes["input_size"]
-    padding, stride = sizes["padding"], sizes["stride"]
+    padding, stride = sizes.get("padding", 0), sizes["stride"]
     out = (side + 2 * padding - window) // stride + 1
     return Op(
         "aten.convolution.default",

@@ -11,7 +11,7 @@ from whichgpu.errors import UnknownNameError
 from whichgpu.graph import PRECISIONS, Op, Precision
 from whichgpu.references import Reference, is_known
 from whichgpu.references.reference import Recipe, Task
-from whichgpu.validation.kernel_ops import OPERATIONS, kernel_op, kind_of
+from whichgpu.validation.kernel_ops import OPERATIONS, kernel_op, kind_of, sizes_of
 from whichgpu.validation.rows import Row
 
 _LAYOUTS = {"nchw": "nchw", "nhwc": "channels_last", "channels_last": "channels_last", "": ""}
@@ -34,7 +34,6 @@ class Case:
         row: What was measured.
         device: Where.
         job: The published job, or None where the row is one kernel.
-        op: The kernel, or None where the row is a job.
         batch: Samples a step; 1 for a kernel.
         precision: What to price.
         compiled: Whether a compiler fuses the step.
@@ -45,12 +44,16 @@ class Case:
     row: Row
     device: Device
     job: Reference | None
-    op: Op | None
     batch: int
     precision: Precision
     compiled: bool
     torch: tuple[int, int] | None
     measured_s: float
+
+    @property
+    def op(self) -> Op:
+        """The kernel, where the row is one."""
+        return kernel_op(self.row.model, self.row.sizes)
 
     @property
     def name(self) -> str:
@@ -86,11 +89,9 @@ def _kernel(row: Row) -> Case:
         raise _ReasonError(f"kernels are known in fp32 only, not in {row.precision}")
     if not row.step_s:
         raise _ReasonError("no time is given")
-    try:
-        op = kernel_op(row.model, row.sizes)
-    except (KeyError, ZeroDivisionError):
-        raise _ReasonError("sizes of the kernel are missing") from None
-    return Case(row, device, None, op, 1, STRICT_FP32, False, torch_version(row.framework_version), row.step_s)
+    if not all(row.sizes.get(size) for size in sizes_of(row.model)):
+        raise _ReasonError("sizes of the kernel are missing")
+    return Case(row, device, None, 1, STRICT_FP32, False, torch_version(row.framework_version), row.step_s)
 
 
 def _job(row: Row) -> Case:
@@ -124,7 +125,7 @@ def _job(row: Row) -> Case:
         merged=row.source == "timm" and row.task == "infer" and version is not None and version >= _FIRST_MERGED,
     )
     compiled = bool(row.compiled)
-    return Case(row, device, job, None, int(batch), precision, compiled, version, _measured_s(row, int(batch), sample))
+    return Case(row, device, job, int(batch), precision, compiled, version, _measured_s(row, int(batch), sample))
 
 
 def _device(row: Row) -> Device:

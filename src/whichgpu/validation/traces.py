@@ -58,9 +58,8 @@ class Traces:
         Raises:
             CaptureError: If it has not been captured, or could not be; the message says why.
         """
-        if case.op is not None:
+        if case.job is None:
             return Job(case.row.model, Graph((case.op,)), 1, precision=case.precision.name)
-        assert case.job is not None
         from whichgpu.references.trace import job_at
 
         found = self._find(case.job)
@@ -69,7 +68,7 @@ class Traces:
         if found is None:
             raise CaptureError("it has not been captured")
         if "failed" in found:
-            raise CaptureError(f"it could not be captured: {found['failed']}")
+            raise CaptureError(_why(found["failed"]))
         job = job_at(found, case.batch, case.precision.name)
         return replace(job, graph=replace(job.graph, mode="fused")) if case.compiled else job
 
@@ -162,6 +161,13 @@ def _trace(folder: Path, wanted: Wanted) -> None:
     warnings.simplefilter("ignore")
     found = trace(wanted.job) if wanted.batch is None else trace_at(wanted.job, wanted.batch)
     Traces(folder).keep(wanted, found)
+
+
+def _why(reason: str) -> str:
+    """Return why a job could not be captured, in words that hold for all jobs it happens to."""
+    if reason.startswith("RuntimeError: Unknown model"):
+        return "the installed timm has no model of that name"
+    return f"capturing it failed: {reason}"
 
 
 def _key(job: Reference) -> str:
