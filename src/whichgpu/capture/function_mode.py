@@ -66,11 +66,18 @@ def device_type(device: Any) -> str:
 
 def _make_on_phantom(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if func not in _FROM_DATA:
-        return func(*args, **{**kwargs, "device": META})
+        return func(*map(_like, args), **{**kwargs, "device": META})
     # A leaf that requires grad must be the tensor on the device, not the one on the CPU.
     requires_grad = kwargs.pop("requires_grad", False)
     made = func(*args, **{**kwargs, "device": "cpu"}).to(META)
     return made.requires_grad_() if requires_grad else made
+
+
+def _like(value: Any) -> Any:
+    # empty_like of the user's own meta tensor, where both devices have one name in C++.
+    if isinstance(value, torch.Tensor) and value.is_meta and not isinstance(value, PhantomTensor):
+        return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=META)
+    return value
 
 
 def _is_device(value: Any) -> bool:

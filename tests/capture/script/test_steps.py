@@ -3,6 +3,8 @@
 import pytest
 from tests.capture.script.conftest import LOOP, START, op_names
 
+from whichgpu.capture.script.steps import NO_OPTIMIZER
+
 
 def test_a_plain_loop(script, job):
     found = job(script(START + LOOP))
@@ -265,3 +267,15 @@ def test_weights_in_half_precision(script, job):
         "x.to(device)", "x.to(device, torch.bfloat16)"
     )
     assert job(script(text)).precision == "bf16"
+
+
+def test_an_optimizer_made_when_it_first_steps(script, job):
+    text = START.replace("optimizer = torch.optim.AdamW(model.parameters())", "optimizer = None")
+    loop = LOOP.replace("optimizer.zero_grad()", "model.zero_grad()").replace(
+        "optimizer.step()",
+        "optimizer = optimizer or torch.optim.SGD(model.parameters(), 0.1)\n        optimizer.step()",
+    )
+    found = job(script(text + loop))
+    assert found.options["optimizers"] == ("SGD",)
+    assert found.options["step_ends_with"] == "optimizer"
+    assert NO_OPTIMIZER not in found.notes

@@ -96,6 +96,11 @@ class Seen:
         if note not in self.notes:
             self.notes.append(note)
 
+    def wrap(self, name: str) -> None:
+        """Note that a wrapper of this name was used."""
+        if name not in self.wrappers:
+            self.wrappers.append(name)
+
     def to_document(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
         return asdict(self)

@@ -109,6 +109,8 @@ class StepEnds:
             self._last = None
             self._waited = 0
             self._watch.restart()
+            # One that is made at its first step comes after the first backward pass.
+            self._watch.seen.notes[:] = [n for n in self._watch.seen.notes if n != NO_OPTIMIZER]
 
     def _brings_weights(self, optimizer: torch.optim.Optimizer) -> bool:
         """Return whether `optimizer` updates anything that none of those that stepped does: no wrapper of one."""
