@@ -25,11 +25,22 @@ A message says what was wrong, what was expected and what to do.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class WhichGpuError(Exception):
     """Base of all errors whichgpu raises on purpose; its text is meant for the user."""
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        """Let it cross from one process to another, whatever the arguments of its class are."""
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[WhichGpuError], args: tuple[object, ...], state: dict[str, object]) -> WhichGpuError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class GraphError(WhichGpuError):

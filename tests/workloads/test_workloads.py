@@ -1,6 +1,7 @@
 """The built-in jobs: what ships is what the definitions say, and predicting it needs no framework."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -135,3 +136,23 @@ def test_loading_a_job_imports_no_framework() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(result.stdout) == []
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_inference_leaves_the_weights_alone_and_has_no_gradients(compiled: bool) -> None:
+    torch = pytest.importorskip("torch")
+    if compiled and not shutil.which("g++"):
+        pytest.skip("compiling for a CPU needs g++")
+    torch.manual_seed(0)
+    step = definition("mnist").inference_step(2, "cpu", compiled=compiled)
+    first, second = step(), step()
+    assert first.item() == second.item()  # no dropout, no update
+    assert not first.requires_grad
+
+
+def test_a_compiled_step_trains() -> None:
+    pytest.importorskip("torch")
+    if not shutil.which("g++"):
+        pytest.skip("compiling for a CPU needs g++")
+    step = definition("mnist").training_step(2, "cpu", compiled=True)
+    assert len({step().item() for _ in range(4)}) == 4

@@ -14,6 +14,7 @@ import typer
 
 from whichgpu import __version__
 from whichgpu.cli.cache import cache
+from whichgpu.cli.calibrate import calibrate
 from whichgpu.cli.capture import capture
 from whichgpu.cli.compare import compare
 from whichgpu.cli.devices import devices
@@ -34,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (devices, offers, measure, jobs, validate):
+for command in (devices, offers, measure, calibrate, jobs, validate):
     app.command()(command)
 app.command(cls=ScriptCommand)(compare)
 app.command(cls=ScriptCommand)(capture)

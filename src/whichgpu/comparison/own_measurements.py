@@ -29,7 +29,7 @@ def keep(place: KeptMeasurements, job: Job, device: str, precision: str, step_s:
     """
     from whichgpu.measure.kept import today
 
-    known = _device(device)
+    known = known_device(device)
     graph = None if known is None else place.keep_job(job)
     if known is None or graph is None:
         return False
@@ -57,7 +57,7 @@ def own_measurements(place: KeptMeasurements) -> tuple[OwnMeasurement, ...]:
 
 
 def _again(place: KeptMeasurements, one: Kept) -> Kept | None:
-    device, job = _device(one.device), place.job(one.graph)
+    device, job = known_device(one.device), place.job(one.graph)
     if device is None or job is None:
         return None
     return _predicted(device, job, one.precision, one.graph, one.step_s, one.date)
@@ -90,7 +90,8 @@ def _as_own(one: Kept) -> OwnMeasurement:
     return OwnMeasurement(one.device, one.is_cpu, one.job_key, math.log(one.step_s / one.predicted_s), one.host_weight)
 
 
-def _device(name: str) -> Device | None:
+def known_device(name: str) -> Device | None:
+    """Return the device of a full name, this machine's CPU among them; None if there is none."""
     if name == this_cpu().name:
         return this_cpu()
     try:

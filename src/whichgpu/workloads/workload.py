@@ -5,14 +5,23 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, ClassVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from whichgpu.errors import MissingExtraError, OptionError, require_count
+from whichgpu.graph import Precision
 from whichgpu.graph import precision as precision_named
 
 if TYPE_CHECKING:
     import torch
+
+
+class _Built(NamedTuple):
+    model: torch.nn.Module
+    inputs: tuple[torch.Tensor, ...]
+    autocast: AbstractContextManager[Any]
+    precision: Precision
+    device_type: str
 
 
 class Workload(ABC):
@@ -66,7 +75,13 @@ class Workload(ABC):
         return self.layouts[0]
 
     def training_step(
-        self, batch: int, device: str = "cpu", precision: str | None = None, layout: str | None = None
+        self,
+        batch: int,
+        device: str = "cpu",
+        precision: str | None = None,
+        layout: str | None = None,
+        *,
+        compiled: bool = False,
     ) -> Callable[[], Any]:
         """Return a zero-argument function that does one optimizer step and returns its loss, a scalar tensor.
 
@@ -79,11 +94,75 @@ class Workload(ABC):
             device: Any torch device, "cuda" of the phantom GPU among them.
             precision: A name of `whichgpu.graph.PRECISIONS`; the job's own by default.
             layout: One of `layouts`; the first by default.
+            compiled: Whether `torch.compile` makes the kernels of the model.
 
         Raises:
             OptionError: If `batch` or `layout` is not one the job has.
             MissingExtraError: If torch or the package the model comes from is not installed.
         """
+        built = self._built(batch, device, precision, layout, compiled)
+        import torch
+
+        model, inputs, autocast = built.model, built.inputs, built.autocast
+        optimizer = self.optimizer(model)
+        scaler = torch.amp.GradScaler(built.device_type) if built.precision.loss_scaling else None
+
+        def step() -> torch.Tensor:
+            optimizer.zero_grad(set_to_none=True)
+            with autocast:
+                loss = self.loss(model, inputs)
+            if scaler is None:
+                loss.backward()
+            else:
+                scaler.scale(loss).backward()
+            if self.clip_norm is not None:
+                if scaler is not None:
+                    scaler.unscale_(optimizer)
+                torch.nn.utils.clip_grad_norm_(model.parameters(), self.clip_norm)
+            if scaler is None:
+                optimizer.step()
+            else:
+                scaler.step(optimizer)
+                scaler.update()
+            return loss.detach()
+
+        return step
+
+    def inference_step(
+        self,
+        batch: int,
+        device: str = "cpu",
+        precision: str | None = None,
+        layout: str | None = None,
+        *,
+        compiled: bool = False,
+    ) -> Callable[[], Any]:
+        """Return a zero-argument function that runs the model in evaluation mode, without gradients, up to the loss.
+
+        Args:
+            batch: As in `training_step`.
+            device: As in `training_step`.
+            precision: As in `training_step`.
+            layout: As in `training_step`.
+            compiled: As in `training_step`.
+
+        Raises:
+            OptionError: As `training_step`.
+            MissingExtraError: As `training_step`.
+        """
+        built = self._built(batch, device, precision, layout, compiled)
+        import torch
+
+        model, inputs, autocast = built.model.eval(), built.inputs, built.autocast
+
+        def step() -> torch.Tensor:
+            with torch.no_grad(), autocast:
+                return self.loss(model, inputs)
+
+        return step
+
+    def _built(self, batch: int, device: str, precision: str | None, layout: str | None, compiled: bool) -> _Built:
+        """Return the model and one batch on `device`."""
         wanted = precision_named(precision or self.precision)
         layout = self.layout if layout is None else layout
         self.check_options(batch, wanted.name, layout)
@@ -107,31 +186,9 @@ class Workload(ABC):
         if layout == "channels_last":
             model = model.to(memory_format=torch.channels_last)
             inputs = tuple(t.to(memory_format=torch.channels_last) if t.dim() == 4 else t for t in inputs)
-        optimizer = self.optimizer(model)
-        scaler = torch.amp.GradScaler(target.type) if wanted.loss_scaling else None
         reduced = getattr(torch, wanted.autocast) if wanted.autocast else None
         autocast = nullcontext() if reduced is None else torch.autocast(target.type, dtype=reduced)
-
-        def step() -> torch.Tensor:
-            optimizer.zero_grad(set_to_none=True)
-            with autocast:
-                loss = self.loss(model, inputs)
-            if scaler is None:
-                loss.backward()
-            else:
-                scaler.scale(loss).backward()
-            if self.clip_norm is not None:
-                if scaler is not None:
-                    scaler.unscale_(optimizer)
-                torch.nn.utils.clip_grad_norm_(model.parameters(), self.clip_norm)
-            if scaler is None:
-                optimizer.step()
-            else:
-                scaler.step(optimizer)
-                scaler.update()
-            return loss.detach()
-
-        return step
+        return _Built(torch.compile(model) if compiled else model, inputs, autocast, wanted, target.type)
 
     def check_options(self, batch: int, precision: str, layout: str) -> None:
         """Raise OptionError if the job does not have such a batch, precision or layout."""
