@@ -12,7 +12,7 @@ from whichgpu.report.ruled import Line, numbered, ruled_table
 from whichgpu.units import GIGA, duration, si
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
 _MOST_STEPS = 30
 
@@ -27,7 +27,7 @@ def render_calibration(found: CalibrationSummary, page: Page) -> str:
     return print_on(page, [Text(title, "bold"), *tables, *([numbered(notes)] if notes else [])])
 
 
-def _reached(found: CalibrationSummary) -> Iterator[Table]:
+def _reached(found: CalibrationSummary) -> Iterator[RenderableType]:
     if found.reached:
         headings = (("Reached",), ("Rate",), ("Of the", "datasheet"), ("Clock",), ("Power",))
         yield ruled_table(headings, (False, True, True, True, True), [_rate_line(r) for r in found.reached])
@@ -40,13 +40,13 @@ def _rate_line(reached: Reached) -> Line:
     return Line((reached.what, si(reached.rate, reached.unit), share, clock, power))
 
 
-def _host(found: CalibrationSummary) -> Iterator[Table]:
+def _host(found: CalibrationSummary) -> Iterator[RenderableType]:
     if found.host_s:
         lines = [Line((what, duration(seconds))) for what, seconds in found.host_s.items()]
         yield ruled_table((("What the host does",), ("Takes",)), (False, True), lines)
 
 
-def _steps(found: CalibrationSummary) -> Iterator[Table]:
+def _steps(found: CalibrationSummary) -> Iterator[RenderableType]:
     if found.steps:
         headings = (("Step",), ("Measured",), ("Predicted",), ("Off",))
         lines = [_step_line(step) for step in found.steps[:_MOST_STEPS]]
