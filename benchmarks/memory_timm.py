@@ -15,9 +15,9 @@ import zlib
 from typing import Any, cast
 
 from benchmarks.bert_large import CACHE
-from benchmarks.timm_models import _timm
 from whichgpu.graph import Job, job_from_document, job_to_document
 from whichgpu.graph.affine import evaluate, merge
+from whichgpu.references.timm_models import import_timm
 
 _FIRST_BATCH = 512
 _CAPTURE_BATCHES = (11, 13)
@@ -65,7 +65,7 @@ def _capture(name: str, layout: str, batch: int, image: tuple[int, int, int]) ->
 
     from whichgpu.capture import capture, phantom_gpu
 
-    timm = _timm()
+    timm = import_timm()
     timm.layers.set_fused_attn(False)
     packed = torch.channels_last if layout == "channels_last" else torch.contiguous_format
     with phantom_gpu():

@@ -18,6 +18,7 @@ from whichgpu.cli.calibrate import calibrate
 from whichgpu.cli.capture import capture
 from whichgpu.cli.compare import compare
 from whichgpu.cli.devices import devices
+from whichgpu.cli.fit import fit
 from whichgpu.cli.jobs import jobs
 from whichgpu.cli.measure import measure
 from whichgpu.cli.offers import offers
@@ -39,6 +40,7 @@ for command in (devices, offers, measure, calibrate, jobs, validate):
     app.command()(command)
 app.command(cls=ScriptCommand)(compare)
 app.command(cls=ScriptCommand)(capture)
+app.command(cls=ScriptCommand)(fit)
 app.add_typer(cache)
 
 

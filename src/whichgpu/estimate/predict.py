@@ -14,9 +14,10 @@ from whichgpu.estimate.interval import errors_of, interval
 from whichgpu.estimate.own_measurements import OwnMeasurement, adjustment, job_key
 from whichgpu.estimate.recast import recast
 from whichgpu.estimate.runnable import lacking, require_precision
-from whichgpu.graph import Job, Precision
+from whichgpu.graph import Graph, Job, Precision
 from whichgpu.graph import precision as precision_named
 from whichgpu.memory import Footprint, GraphMemory
+from whichgpu.memory.parallel import per_process
 from whichgpu.memory.replay import NO_LIFETIMES
 from whichgpu.units import of_binary_bytes
 from whichgpu.work import GraphWork, count_graph
@@ -49,7 +50,7 @@ class _Counted:
             work,
             tabulate(work),
             graph.peak_bytes() if graph.storages else None,
-            GraphMemory(graph) if graph.storages else None,
+            _memory(job, graph),
             work.flops,
             work.bytes_moved,
             notes,
@@ -120,6 +121,14 @@ def estimate_all(
 
 def _precision(precision: Precision | str) -> Precision:
     return precision if isinstance(precision, Precision) else precision_named(precision)
+
+
+def _memory(job: Job, graph: Graph) -> GraphMemory | None:
+    """Return the memory of one of the processes the job was started for; None if it carries no lifetimes."""
+    if not graph.storages:
+        return None
+    own, processes = per_process(replace(job, graph=graph))
+    return GraphMemory(own, world_size=processes)
 
 
 def _device(device: Device | str) -> Device:

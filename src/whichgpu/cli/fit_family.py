@@ -1,0 +1,138 @@
+"""The job a command speaks of, at any batch: built-in, from files, or a script captured at two batches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from whichgpu.cli.output import tell
+from whichgpu.errors import OptionError, WhichGpuError
+
+if TYPE_CHECKING:
+    from whichgpu.capture.script import ScriptCall, ScriptOptions
+    from whichgpu.fit import Family
+    from whichgpu.graph import Job
+
+# Options that scripts name their batch by, as people write them.
+_NAMES = (
+    *("--batch-size", "--batch_size", "-b", "--bs", "--batch", "--batchsize", "--train-batch-size"),
+    *("--train_batch_size", "--per_device_train_batch_size", "--per-device-train-batch-size", "--micro-batch-size"),
+    *("--micro_batch_size",),
+)
+
+
+def family_of_job(
+    name: str, batch: int | None, precision: str | None, layout: str | None, other: Path | None
+) -> Family:
+    """Return a built-in job, or that of a file; with a second file at another batch at any batch.
+
+    Raises:
+        UnknownNameError: If there is no such job.
+        OptionError: If the options do not fit it.
+    """
+    from whichgpu.cli.job_argument import is_file, load_job
+    from whichgpu.fit import BuiltIn, CapturedTwice, Fixed
+
+    if not is_file(name):
+        if other is not None:
+            raise OptionError(f"--other-batch {other}: {name} is a built-in job, known at every batch.")
+        load_job(name, batch, precision, layout)  # complains of what is wrong
+        return BuiltIn(name, batch, precision, layout)
+    first = load_job(name, batch, None, layout)
+    if precision is not None and precision != first.precision:
+        raise OptionError(f"--precision {precision}: {name} was captured in {first.precision}. Capture it again.")
+    if other is not None:
+        return CapturedTwice(first, load_job(str(other), None, None, None))
+    return Fixed(
+        first,
+        f"{name} is known at its own batch alone. For the largest batch and for smaller ones capture it at another "
+        f"batch, too: --other-batch FILE.",
+    )
+
+
+def family_of_script(call: ScriptCall, options: ScriptOptions, batch_option: str, *, use_cache: bool) -> Family:
+    """Return the job of a script: captured as it is, and once more at another batch where its option for that is known.
+
+    Args:
+        call: The script.
+        options: What the user says about it.
+        batch_option: Its own option for the batch; "" to look for a usual one among its arguments.
+        use_cache: Whether what was captured before may be used.
+
+    Raises:
+        ScriptError: If no step of the script was seen.
+        OptionError: If `batch_option` is given and the script's batch does not follow it.
+    """
+    from whichgpu.cli.script_job import run
+    from whichgpu.fit import CapturedTwice, Fixed
+
+    def job_of(changed: ScriptCall) -> Job:
+        return run(changed, options, use_cache=use_cache).job
+
+    first = job_of(call)
+    found = _option(call.arguments, batch_option)
+    if found is None:
+        if batch_option:
+            raise OptionError(
+                f"--batch-option {batch_option}: the script's arguments do not have it. Give it a value after the "
+                f"script's name: {call.target} {batch_option} 32."
+            )
+        return Fixed(
+            first,
+            f"{call.name} has no option for its batch among its arguments, so it is known at this batch alone. Give "
+            "it after the script's name, and name it where it has an unusual name: --batch-option --n-images.",
+        )
+    name, value = found
+    other = max(value // 2, 1) if value > 3 else value + 1
+    tell(f"capturing {call.name} once more with {name} {other}, for the largest batch")
+    try:
+        second = job_of(_with(call, name, other))
+    except WhichGpuError as error:
+        return Fixed(first, f"{call.name} could not be captured with {name} {other}: {error}")
+    factor = first.samples_per_step / value
+    if second.samples_per_step != round(other * factor):
+        words = (
+            f"with {name} {value} a step has {first.samples_per_step} samples, with {other} {second.samples_per_step}"
+        )
+        if batch_option:
+            raise OptionError(f"--batch-option {name}: {words}. Name the option that decides the batch.")
+        return Fixed(first, f"{call.name} is known at this batch alone: {words}. Name its option: --batch-option NAME.")
+
+    def capture(batch: int) -> Job:
+        return job_of(_with(call, name, max(round(batch / factor), 1)))
+
+    try:
+        return CapturedTwice(first, second, capture)
+    except OptionError as error:
+        return Fixed(first, str(error))
+
+
+def _option(arguments: tuple[str, ...], wanted: str) -> tuple[str, int] | None:
+    """Return the script's option for its batch, and its value."""
+    names = (wanted,) if wanted else _NAMES
+    for index, argument in enumerate(arguments):
+        name, equals, text = argument.partition("=")
+        if name in names:
+            value = text if equals else (arguments[index + 1] if index + 1 < len(arguments) else "")
+            if value.isdecimal() and int(value) > 0:
+                return name, int(value)
+    return None
+
+
+def _with(call: ScriptCall, name: str, value: int) -> ScriptCall:
+    """Return the call with another batch."""
+    changed: list[str] = []
+    is_next = False
+    for argument in call.arguments:
+        if is_next:
+            changed.append(str(value))
+            is_next = False
+        elif argument == name:
+            changed.append(argument)
+            is_next = True
+        elif argument.startswith(f"{name}="):
+            changed.append(f"{name}={value}")
+        else:
+            changed.append(argument)
+    return replace(call, arguments=tuple(changed))

@@ -1,0 +1,244 @@
+"""The changes that make a job need less memory: what to do, what it costs, whether it alters the training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+
+from whichgpu.devices.device import Device
+from whichgpu.errors import OptionError
+from whichgpu.estimate.runnable import runnable_precision
+from whichgpu.fit.family import Family
+from whichgpu.fit.plan import NotApplicable, Outcome, Plan, carried_out
+from whichgpu.graph import precision as precision_named
+from whichgpu.memory import AllocatorOptions
+
+_BATCH_NORM = frozenset({"aten.native_batch_norm", "aten.cudnn_batch_norm", "aten._native_batch_norm_legit"})
+# Devices to shard over, fewest first; more than a machine of them is another question.
+_PROCESSES = (2, 4, 8)
+# Time and memory a change may win and still count as none.
+_SAME = 0.995
+# Combinations worth telling where no change alone suffices.
+_MOST_COMBINED = 3
+_PRECISIONS = ("amp-bf16", "amp-fp16", "bf16")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One way to need less memory.
+
+    Attributes:
+        name: What it is.
+        how: What to write in a script.
+        alters: How it alters the training; "" if the same numbers come out, but for rounding.
+        outcome: What it comes to.
+    """
+
+    name: str
+    how: str
+    alters: str
+    outcome: Outcome
+
+    @property
+    def fits(self) -> bool:
+        """Whether the step fits with it."""
+        return self.outcome.memory.fits is True
+
+
+class Search:
+    """All changes of one job on one device.
+
+    Args:
+        family: The job.
+        device: Where.
+        options: How the allocator cuts memory.
+        now: The job as it is.
+    """
+
+    def __init__(self, family: Family, device: Device, options: AllocatorOptions | None, now: Outcome) -> None:
+        self._family = family
+        self._device = device
+        self._options = options
+        self._now = now
+        self._graph = family.at(family.batch, family.precision).graph
+        self._normalizes = any(op.base_name in _BATCH_NORM for op in self._graph.ops)
+
+    def alone(self) -> list[Change]:
+        """Return the changes that need less memory, each by itself: those that fit first, the cheapest first."""
+        return in_order([change for change in map(self._tried, self._single()) if change is not None])
+
+    def together(self, enough: Sequence[Plan]) -> list[Change]:
+        """Return combinations that fit, the cheapest first.
+
+        Args:
+            enough: Plans that fit: what holds one of them and more is not told.
+        """
+        found: list[Change] = []
+        for plan in self._combined():
+            if any(_holds(plan, less) for less in enough):
+                continue
+            change = self._tried(plan)
+            if change is not None and change.fits:
+                found.append(change)
+        least = [c for c in found if not any(_holds(c.outcome.plan, d.outcome.plan) for d in found if d is not c)]
+        return in_order(least)[:_MOST_COMBINED]
+
+    def _single(self) -> Iterator[Plan]:
+        yield from (Plan(precision=name) for name in self._precisions())
+        yield Plan(checkpointed=True)
+        yield Plan(optimizer="fused")
+        yield Plan(optimizer="eight bits")
+        yield Plan(optimizer="host")
+        yield Plan(adapters=True)
+        micro = self._fewest(lambda k: Plan(micro_batches=k), _counts(self._family.batch))
+        if micro is not None:
+            yield micro
+        shard = self._fewest(lambda n: Plan(processes=n), [n for n in _PROCESSES if n <= self._family.batch])
+        if shard is not None:
+            yield shard
+
+    def _combined(self) -> Iterator[Plan]:
+        bases = [
+            Plan(checkpointed=True),
+            *(Plan(precision=name) for name in self._precisions()),
+            *(Plan(precision=name, checkpointed=True) for name in self._precisions()),
+            Plan(optimizer="eight bits"),
+            Plan(checkpointed=True, optimizer="eight bits"),
+            Plan(checkpointed=True, optimizer="host"),
+            Plan(adapters=True),
+            Plan(checkpointed=True, adapters=True),
+        ]
+        for base in bases:
+            yield base
+            micro = self._fewest(partial(_in_micro_batches, base), _counts(self._family.batch))
+            if micro is not None:
+                yield micro
+        sharded = Plan(checkpointed=True, processes=_PROCESSES[-1])
+        if self._family.batch >= _PROCESSES[-1]:
+            yield sharded
+            micro = self._fewest(partial(_in_micro_batches, sharded), _counts(self._family.batch // _PROCESSES[-1]))
+            if micro is not None:
+                yield micro
+
+    def _fewest(self, plan: Callable[[int], Plan], counts: list[int]) -> Plan | None:
+        """Return the plan of the smallest of `counts` that fits; the largest if none does, None if there is none."""
+        low, high = 0, len(counts)
+        while low < high:
+            middle = (low + high) // 2
+            found = self._outcome(plan(counts[middle]))
+            if found is None:
+                return None
+            low, high = (low, middle) if found.memory.fits else (middle + 1, high)
+        if not counts:
+            return None
+        return plan(counts[min(low, len(counts) - 1)])
+
+    def _precisions(self) -> Iterator[str]:
+        own = precision_named(self._family.precision)
+        if own.matrix_format not in ("fp32", "tf32"):
+            return
+        for name in _PRECISIONS:
+            wanted = precision_named(name)
+            if runnable_precision(self._device, wanted) is wanted:
+                yield name
+                if wanted.autocast is not None and name in self._family.precisions:
+                    return
+
+    def _tried(self, plan: Plan) -> Change | None:
+        outcome = self._outcome(plan)
+        now = self._now.memory
+        if outcome is None or outcome.memory.device_bytes > _SAME * now.device_bytes:
+            return None
+        name, how, alters = self._words(plan)
+        return Change(name, how, alters, outcome)
+
+    def _outcome(self, plan: Plan) -> Outcome | None:
+        try:
+            return carried_out(self._family, plan, self._device, self._options)
+        except (NotApplicable, OptionError):
+            return None
+
+    def _words(self, plan: Plan) -> tuple[str, str, str]:
+        names: list[str] = []
+        hows: list[str] = []
+        alters: list[str] = []
+        micro = -(-self._family.batch // (plan.micro_batches * plan.processes))
+        if plan.precision:
+            names.append(f"{plan.precision} instead of {self._family.precision}")
+            hows.append("model.to(torch.bfloat16)" if plan.precision == "bf16" else f"torch.autocast: {plan.precision}")
+            alters.append("coarser numbers")
+        if plan.checkpointed:
+            names.append("activation checkpointing")
+            hows.append("torch.utils.checkpoint around each block, gradient_checkpointing=True in transformers")
+        if plan.optimizer:
+            name, how, alter = _OPTIMIZERS[plan.optimizer]
+            names.append(name)
+            hows.append(how)
+            alters += [alter] * bool(alter)
+        if plan.adapters:
+            names.append("LoRA of rank 16")
+            hows.append('peft: LoraConfig(r=16, target_modules="all-linear")')
+            alters.append("only adapters are trained")
+        if plan.processes > 1:
+            names.append(f"FSDP over {plan.processes} GPUs")
+            hows.append(f"torch.distributed.fsdp.fully_shard, {micro:,} samples each")
+        if plan.micro_batches > 1:
+            names.append(f"{plan.micro_batches:,} micro-batches of {micro:,}")
+            hows.append("backward for each, optimizer.step() after the last")
+        if self._normalizes and plan.checkpointed:
+            alters.append("batch norm's averages move twice a step")
+        if self._normalizes and (plan.micro_batches > 1 or plan.processes > 1):
+            alters.append(f"batch norm over {micro:,} samples")
+        return " + ".join(names), "; ".join(hows), ", ".join(alters)
+
+
+_OPTIMIZERS = {
+    "fused": ("fused optimizer", "fused=True for torch.optim", ""),
+    "eight bits": ("8-bit optimizer", "bitsandbytes.optim, such as AdamW8bit", "coarser optimizer state"),
+    "host": ("optimizer on the CPU", "DeepSpeed ZeRO offload, or CPUOffloadOptimizer of torchao", ""),
+}
+
+
+def _in_micro_batches(plan: Plan, count: int) -> Plan:
+    return replace(plan, micro_batches=count)
+
+
+def _holds(plan: Plan, less: Plan) -> bool:
+    """Return whether `plan` is all that `less` is, and more."""
+    default = Plan()
+    for part in fields(Plan):
+        wanted, has = getattr(less, part.name), getattr(plan, part.name)
+        if wanted == getattr(default, part.name) or wanted == has:
+            continue
+        if part.name in ("micro_batches", "processes") and has > wanted:
+            continue
+        return False
+    return plan != less
+
+
+def _counts(batch: int) -> list[int]:
+    """Return into how many micro-batches a batch may be split: evenly where possible, down to one sample each."""
+    even = [k for k in range(2, batch + 1) if batch % k == 0]
+    if len(even) > 1 or batch < 2:
+        return even
+    return sorted({2, 3, 4, 6, 8, 12, 16, 24, 32, batch} & set(range(2, batch + 1)))
+
+
+def in_order(changes: list[Change]) -> list[Change]:
+    """Return changes, each once: those that fit first, those that alter nothing before others, the cheapest first."""
+    unique = {change.name: change for change in changes}
+
+    def key(change: Change) -> tuple[bool, bool, float, int]:
+        time = float("inf") if change.outcome.step_s is None else change.outcome.step_s * change.outcome.plan.processes
+        return not change.fits, bool(change.alters), time, change.outcome.memory.device_bytes
+
+    return sorted(unique.values(), key=key)
+
+
+def cheapest(changes: list[Change]) -> Change | None:
+    """Return the change that makes a job fit in the least time; one that leaves the training as it is, if there is any.
+
+    Time counts on every device.
+    """
+    return next((change for change in changes if change.fits), None)

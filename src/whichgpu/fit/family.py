@@ -1,0 +1,147 @@
+"""A job at any batch: a built-in one, one captured at two batches, or one whose batch is fixed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
+
+from whichgpu.errors import GraphError, OptionError, WhichGpuError
+from whichgpu.graph import Job, job_from_document, job_to_document
+from whichgpu.graph.affine import evaluate, merge
+from whichgpu.workloads import definition, workload
+
+# Jobs kept at hand: most changes are tried at the job's own batch.
+_KEPT = 6
+# Captures a job anew at a batch.
+Capture = Callable[[int], Job]
+
+
+class Family(ABC):
+    """A job at any batch and in the precisions it is known in.
+
+    Attributes:
+        name: What a person calls it.
+        batch: Samples of one step.
+        precision: What it trains in.
+        precisions: All it is known in.
+        fixed: Why its batch cannot be changed, with what to do about it; "" if it can.
+    """
+
+    name: str
+    batch: int
+    precision: str
+    precisions: tuple[str, ...]
+    fixed: str = ""
+
+    @abstractmethod
+    def at(self, batch: int, precision: str) -> Job:
+        """Return the job at `batch` samples a step.
+
+        Raises:
+            OptionError: If the batch is fixed.
+        """
+
+    def captured(self, batch: int) -> Job | None:
+        """Return the job captured anew at `batch`; None if that cannot be done here."""
+        return None
+
+
+class BuiltIn(Family):
+    """A built-in job: its graphs ship for every batch and precision, and can be captured again where torch is."""
+
+    def __init__(self, name: str, batch: int | None, precision: str | None, layout: str | None) -> None:
+        found = definition(name)
+        self.name = name
+        self.batch = found.batch if batch is None else batch
+        self.precision = found.precision if precision is None else precision
+        self.layout = found.layout if layout is None else layout
+        self.precisions = found.precisions
+        self._known: dict[tuple[int, str], Job] = {}
+        found.check_options(self.batch, self.precision, self.layout)
+
+    def at(self, batch: int, precision: str) -> Job:
+        """Return the shipped graph at `batch`."""
+        if (batch, precision) not in self._known:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            self._known[batch, precision] = workload(self.name, batch=batch, precision=precision, layout=self.layout)
+        return self._known[batch, precision]
+
+    def captured(self, batch: int) -> Job | None:
+        """Return a fresh capture on the phantom GPU; None if torch or the model's package is not installed."""
+        from whichgpu.workloads.ship import capture_workload
+
+        try:
+            return capture_workload(self.name, batch, self.precision, self.layout)
+        except WhichGpuError:
+            return None
+
+
+class CapturedTwice(Family):
+    """A job captured at two batches, between and beyond which every size is a straight line.
+
+    Args:
+        first: The job as asked for.
+        second: The same job at another batch.
+        capture: Captures it at a third; None if that cannot be done.
+
+    Raises:
+        OptionError: If the two differ in more than sizes, or not in their batch.
+    """
+
+    def __init__(self, first: Job, second: Job, capture: Capture | None = None) -> None:
+        self.name = first.name
+        self.batch = first.samples_per_step
+        self.precision = first.precision
+        self.precisions = (first.precision,)
+        self._first = first
+        self._capture = capture
+        other = second.samples_per_step
+        if other == self.batch:
+            raise OptionError(
+                f"{first.name}: both captures have {other} samples a step; the second must be at another batch."
+            )
+        # What a reader is told may differ in numbers that mean nothing here.
+        plain = [replace(job, notes=(), options={}, samples_per_epoch=None) for job in (first, second)]
+        try:
+            self._document = merge(job_to_document(plain[0]), self.batch, job_to_document(plain[1]), other)
+        except GraphError as error:
+            raise OptionError(
+                f"{first.name}: what it needs at other batches cannot be told from captures at {self.batch} and "
+                f"{other} samples. {error}"
+            ) from error
+
+    def at(self, batch: int, precision: str) -> Job:
+        """Return the job at `batch`."""
+        if batch == self.batch:
+            return self._first
+        found = job_from_document(evaluate(self._document, batch))
+        return replace(found, options=self._first.options)
+
+    def captured(self, batch: int) -> Job | None:
+        """Return a fresh capture, if there is a way to make one."""
+        return None if self._capture is None else self._capture(batch)
+
+
+class Fixed(Family):
+    """A job known at one batch.
+
+    Args:
+        job: The job.
+        why: Why it is known at no other, with what to do about it.
+    """
+
+    def __init__(self, job: Job, why: str) -> None:
+        self.name = job.name
+        self.batch = job.samples_per_step
+        self.precision = job.precision
+        self.precisions = (job.precision,)
+        self.fixed = why
+        self._job = job
+
+    def at(self, batch: int, precision: str) -> Job:
+        """Return the job, at its own batch."""
+        if batch != self.batch:
+            raise OptionError(self.fixed)
+        return self._job

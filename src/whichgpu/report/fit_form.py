@@ -1,0 +1,175 @@
+"""Will it fit, as text for a terminal: the answer, the figures and who holds them, the picture, the changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from whichgpu.report.memory_chart import chart
+from whichgpu.report.page import Page, print_on
+from whichgpu.report.ruled import Line, numbered, ruled_table
+from whichgpu.units import GIB, binary_bytes, duration, of_binary_bytes, three_digits
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from whichgpu.fit import Change, Fit
+
+_NOTHING = "–"
+_MOST_MODULES = 4
+
+
+def render_fit(found: Fit, page: Page) -> str:
+    """Return everything about one job on one device."""
+    from rich.text import Text
+
+    blocks: list[RenderableType] = [
+        Text(f"{found.job}, batch {found.batch:,}, {found.precision} on {found.label}", "bold"),
+        numbered([("•", sentence) for sentence in answer(found)]),
+        _figures(found),
+        _holders(found),
+        chart(found.timeline, min(page.width, 100), page.color),
+    ]
+    if found.changes:
+        blocks.append(_changes(found))
+    below = [*_assumptions(found), *found.notes]
+    if below:
+        blocks.append(numbered([("•", text) for text in below], "dim"))
+    return print_on(page, blocks)
+
+
+def render_fits(found: Sequence[Fit], page: Page) -> str:
+    """Return a line a device: what the job needs there, whether it fits, the largest batch that does."""
+    from rich.text import Text
+
+    first = found[0]
+    lines = [
+        Line(
+            (
+                f.label,
+                three_digits(f.now.memory.device_bytes / GIB),
+                _NOTHING if f.now.memory.usable_bytes is None else three_digits(f.now.memory.usable_bytes / GIB),
+                _verdict(f),
+                _NOTHING if f.largest is None else f"{f.largest.batch:,}",
+            )
+        )
+        for f in found
+    ]
+    headings = (("", "Device"), ("Needs", "GiB"), ("Usable", "GiB"), ("", "Fits"), ("Largest", "batch"))
+    notes = list(dict.fromkeys(note for f in found for note in f.notes))
+    blocks: list[RenderableType] = [
+        Text(f"{first.job}, batch {first.batch:,}, {first.precision}", "bold"),
+        ruled_table(headings, (False, True, True, False, True), lines),
+        numbered([("•", "Name one device to see who holds the memory and what would make it fit.")], "dim"),
+    ]
+    if notes:
+        blocks.append(numbered([("•", note) for note in notes], "dim"))
+    return print_on(page, blocks)
+
+
+def answer(found: Fit) -> list[str]:
+    """Return whether it fits, the largest batch, and the cheapest change, in sentences."""
+    memory = found.now.memory
+    interval = f"80 %: {three_digits(memory.device_bytes_low / GIB)}–{three_digits(memory.device_bytes_high / GIB)}"
+    if memory.usable_bytes is None:
+        sentences = [f"Needs {binary_bytes(memory.device_bytes)} ({interval}); what the device has is not known."]
+    else:
+        needs = of_binary_bytes(memory.device_bytes, memory.usable_bytes)
+        if memory.fits:
+            close = "; close: it may not" if memory.is_close else ""
+            sentences = [f"Fits: needs {needs} ({interval}){close}."]
+        else:
+            sentences = [f"Does not fit: needs {needs} ({interval})."]
+    if found.largest is not None:
+        sentences.append(_largest(found))
+    if memory.fits is False:
+        best = found.cheapest
+        if best is None:
+            sentences.append("Nothing known here makes it fit: a device with more memory is needed.")
+        else:
+            alters = f" It alters the training: {best.alters}." if best.alters else ""
+            sentences.append(f"Cheapest that fits: {best.name} ({best.how}).{alters}")
+    return sentences
+
+
+def _largest(found: Fit) -> str:
+    assert found.largest is not None
+    batch, said = found.largest.batch, found.largest.confirmation
+    if not batch or found.largest.outcome is None:
+        return "Not even one sample a step fits."
+    rounded = f" ({batch // 8 * 8:,} is a multiple of 8)" if batch >= 16 and batch % 8 else ""
+    step_s = found.largest.outcome.step_s
+    rate = "" if step_s is None else f", {three_digits(batch / step_s)} samples a second"
+    return f"Largest batch that fits: {batch:,}{rounded}{rate}. {said}"
+
+
+def _verdict(found: Fit) -> str:
+    memory = found.now.memory
+    if memory.fits is None:
+        return "unknown"
+    if not memory.fits:
+        return "no"
+    return "yes, close" if memory.is_close else "yes"
+
+
+def _figures(found: Fit) -> RenderableType:
+    memory = found.now.memory
+    beside = [f"{binary_bytes(memory.context_bytes)} of context"] if memory.context_bytes else []
+    beside += [f"{binary_bytes(memory.collective_bytes)} of NCCL"] if memory.collective_bytes else []
+    rows = (
+        ("allocated", memory.allocated_bytes, "torch.cuda.max_memory_allocated"),
+        ("reserved", memory.reserved_bytes, "torch.cuda.max_memory_reserved"),
+        ("nvidia-smi", memory.device_bytes, f"with {' and '.join(beside)}" if beside else "the whole process"),
+    )
+    lines = [Line((name, three_digits(nbytes / GIB), words)) for name, nbytes, words in rows]
+    return ruled_table((("Memory",), ("GiB",), ("as told by",)), (False, True, False), lines, folding=(2,))
+
+
+def _holders(found: Fit) -> RenderableType:
+    memory = found.now.memory
+    total = sum(memory.holders.values()) or 1
+    lines = []
+    for holder, nbytes in sorted(memory.holders.items(), key=lambda item: -item[1]):
+        if nbytes < total / 1000:
+            continue
+        lines.append(Line((holder, three_digits(nbytes / GIB), f"{nbytes / total:.0%}".replace("%", " %"))))
+        if holder == "activations":
+            shown = [(m, n) for m, n in memory.modules[:_MOST_MODULES] if n >= total / 100]
+            lines += [Line((f"  {m or '(outside of modules)'}", three_digits(n / GIB), ""), "dim") for m, n in shown]
+    op = memory.peak_op.removeprefix("aten.").rpartition(".")[0] or memory.peak_op
+    where = f"At the peak, in {memory.peak_phase} ({op})"
+    return ruled_table(((where,), ("GiB",), ("",)), (False, True, True), lines, folding=(0,))
+
+
+def _changes(found: Fit) -> RenderableType:
+    now = found.now.step_s
+    lines: list[Line] = []
+    groups = ([c for c in found.changes if c.fits], [c for c in found.changes if not c.fits])
+    for title, changes in zip(("makes it fit", "helps, but does not suffice"), groups, strict=True):
+        if changes:
+            lines.append(Line((title,), "italic", rule_above=bool(lines)))
+            lines += [_change(change, now) for change in changes]
+    headings = (("", "Change"), ("Memory", "GiB"), ("Time a", "step"), ("Times", "now"), ("Alters", "training"))
+    return ruled_table(headings, (False, True, True, True, False), lines, 1, folding=(0, 4))
+
+
+def _change(change: Change, now: float | None) -> Line:
+    step_s = change.outcome.step_s
+    return Line(
+        (
+            change.name,
+            three_digits(change.outcome.memory.device_bytes / GIB),
+            _NOTHING if step_s is None else duration(step_s),
+            _NOTHING if step_s is None or now is None else f"{step_s / now:.2f}",
+            change.alters or "no",
+        ),
+        "" if change.fits else "dim",
+    )
+
+
+def _assumptions(found: Fit) -> list[str]:
+    said = dict.fromkeys(text for change in found.changes for text in change.outcome.assumed)
+    times = [f"Assumed: {text}." for text in said]
+    if any(change.outcome.plan.processes > 1 for change in found.changes):
+        times.append("Time over several GPUs is that of all of them together; each is paid for.")
+    return times

@@ -1,0 +1,170 @@
+"""The answer as a whole: largest batches, changes in order, what is said where nothing can be."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from whichgpu import workload
+from whichgpu.devices import find_device
+from whichgpu.errors import OptionError
+from whichgpu.fit import BuiltIn, CapturedTwice, Fixed, fit
+from whichgpu.fit.changes import _counts, _holds
+from whichgpu.fit.document import fit_to_document
+from whichgpu.fit.plan import Plan, carried_out
+from whichgpu.graph import Graph
+from whichgpu.report.fit_form import render_fit, render_fits
+from whichgpu.report.memory_picture import html, svg
+from whichgpu.report.page import Page
+
+GIB = 1024**3
+T4, RTX_3060 = find_device("T4"), find_device("RTX 3060")
+
+
+@pytest.fixture(scope="module")
+def too_large():
+    return fit(BuiltIn("resnet50", 512, None, None), RTX_3060, confirm=False)
+
+
+def test_the_largest_batch_fits_and_one_more_step_does_not(too_large):
+    family = BuiltIn("resnet50", 512, None, None)
+    batch = too_large.largest.batch
+    assert carried_out(family, Plan(), RTX_3060, None, batch).memory.fits
+    assert not carried_out(family, Plan(), RTX_3060, None, batch + batch // 32).memory.fits
+    assert too_large.largest.outcome.memory.fits
+
+
+@pytest.mark.parametrize(("job", "device"), [("mnist", "T4"), ("gpt2", "RTX 3060"), ("lstm", "T4")])
+def test_largest_batches_of_jobs_small_and_large(job, device):
+    family, where = BuiltIn(job, None, None, None), find_device(device)
+    batch = fit(family, where, confirm=False).largest.batch
+    assert carried_out(family, Plan(), where, None, batch).memory.fits
+    more = batch + max(1, batch // 32)
+    assert not carried_out(family, Plan(), where, None, more).memory.fits
+
+
+def test_where_not_one_sample_fits_it_says_so():
+    found = fit(BuiltIn("llama3-8b-lora", 1, None, None), T4, confirm=False)
+    assert found.largest.batch == 0
+    assert "Not even one sample a step fits." in " ".join(render_fit(found, Page()).split())
+
+
+def test_changes_that_fit_come_first_and_of_these_those_that_alter_nothing(too_large):
+    fitting = [change.fits for change in too_large.changes]
+    assert fitting == sorted(fitting, reverse=True)
+    assert all(c.outcome.memory.device_bytes < too_large.now.memory.device_bytes for c in too_large.changes)
+    assert too_large.cheapest.fits
+    micro = next(c for c in too_large.changes if c.outcome.plan == Plan(micro_batches=2))
+    assert micro.name == "2 micro-batches of 256"
+    assert micro.alters == "batch norm over 256 samples"
+    assert micro.outcome.step_s == pytest.approx(too_large.now.step_s, rel=0.1)
+
+
+def test_checkpointing_costs_time_and_alters_only_the_averages_of_batch_norm(too_large):
+    change = next(c for c in too_large.changes if c.outcome.plan == Plan(checkpointed=True))
+    assert 1.1 < change.outcome.step_s / too_large.now.step_s < 1.6
+    assert change.alters == "batch norm's averages move twice a step"
+    plain = fit(BuiltIn("bert-base", 64, "fp32", None), RTX_3060, confirm=False)
+    assert next(c for c in plain.changes if c.outcome.plan == Plan(checkpointed=True)).alters == ""
+
+
+def test_where_no_change_alone_suffices_they_are_combined():
+    found = fit(BuiltIn("gpt2", 2, "fp32", None), find_device("GTX 1650"), confirm=False)
+    best = found.cheapest
+    assert best is not None
+    assert " + " in best.name or best.outcome.memory.fits
+
+
+def test_a_job_that_fits_needs_no_change():
+    found = fit(BuiltIn("mnist", None, None, None), T4, confirm=False)
+    assert (found.now.memory.fits, found.changes, found.cheapest) == (True, (), None)
+
+
+def test_unknown_memory_gives_no_largest_batch():
+    unknown = replace(T4, memory_bytes=None, usable_memory_bytes=None)
+    found = fit(BuiltIn("mnist", None, None, None), unknown, confirm=False)
+    assert found.largest is None
+    assert "not known" in render_fit(found, Page())
+
+
+def test_a_host_processor_and_a_job_without_lifetimes_are_refused():
+    with pytest.raises(OptionError, match="host processor"):
+        fit(BuiltIn("mnist", None, None, None), find_device("8-core desktop CPU"))
+    job = workload("mnist")
+    bare = replace(job, graph=Graph(job.graph.ops))
+    with pytest.raises(OptionError, match="whichgpu capture"):
+        fit(Fixed(bare, "fixed"), T4)
+
+
+def test_a_job_known_at_one_batch_says_why_and_still_finds_changes():
+    job = workload("resnet50", batch=512)
+    found = fit(Fixed(job, "captured at one batch"), RTX_3060)
+    assert found.largest is None
+    assert "captured at one batch" in found.notes
+    plans = [c.outcome.plan for c in found.changes]
+    assert Plan(checkpointed=True) in plans
+    assert not any(p.micro_batches > 1 for p in plans)
+
+
+def test_two_captures_give_every_batch():
+    twice = CapturedTwice(workload("gpt2", batch=8), workload("gpt2", batch=4))
+    known = BuiltIn("gpt2", 8, None, None)
+    for batch in (1, 6, 20):
+        assert (
+            twice.at(batch, twice.precision).graph.peak_bytes() == known.at(batch, known.precision).graph.peak_bytes()
+        )
+    with pytest.raises(OptionError, match="another batch"):
+        CapturedTwice(workload("gpt2", batch=8), workload("gpt2", batch=8))
+    with pytest.raises(OptionError, match="captures at 8 and 4"):
+        CapturedTwice(workload("gpt2", batch=8), workload("bert-base", batch=4))
+
+
+def test_batches_are_split_evenly_where_they_can_be():
+    assert _counts(12) == [2, 3, 4, 6, 12]
+    assert _counts(7) == [2, 3, 4, 6, 7]
+    assert _counts(1) == []
+
+
+def test_a_plan_that_holds_another_and_more_is_told_apart():
+    assert _holds(Plan(checkpointed=True, micro_batches=4), Plan(micro_batches=2))
+    assert not _holds(Plan(micro_batches=2), Plan(micro_batches=4))
+    assert not _holds(Plan(checkpointed=True), Plan(checkpointed=True))
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_no_line_is_wider_than_the_page(too_large, width):
+    text = render_fit(too_large, Page(width))
+    assert max(map(len, text.splitlines())) <= width
+    assert text.startswith("resnet50, batch 512, amp-fp16 on RTX 3060\n")
+    assert "Does not fit: needs" in text
+    for word in ("allocated", "reserved", "nvidia-smi", "activations", "forward", "backward"):
+        assert word in text
+
+
+def test_several_devices_take_a_line_each():
+    family = BuiltIn("mnist", None, None, None)
+    text = render_fits([fit(family, device, confirm=False) for device in (T4, RTX_3060)], Page())
+    assert re.search(r"^T4 .* yes ", text, re.M)
+    assert "Largest" in text
+
+
+def test_the_document_is_plain_json(too_large):
+    document = json.loads(json.dumps(fit_to_document(too_large), allow_nan=False))
+    assert document["schema"] == "whichgpu.fit/1"
+    assert document["fits"] is False
+    assert document["memory"]["margin_bytes"] < 0
+    assert document["cheapest_change"] == document["changes"][0]["name"]
+    held = document["timeline"]["holders"]
+    assert max(map(sum, zip(*held.values(), strict=True))) <= document["memory"]["allocated_bytes"]
+
+
+def test_pictures_are_whole_documents(too_large):
+    import xml.etree.ElementTree as ElementTree
+
+    picture = svg(too_large)
+    root = ElementTree.fromstring(picture)
+    assert root.tag.endswith("svg")
+    assert "RTX 3060" in picture and "activations" in picture
+    page = html(too_large)
+    assert page.startswith("<!DOCTYPE html>") and picture in page
