@@ -6,8 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from whichgpu.errors import CaptureError
-
 pytestmark = pytest.mark.usefixtures("phantom")
 
 
@@ -274,10 +272,21 @@ def test_indexing_by_places_and_by_known_masks():
     assert rows.grad.shape == rows.shape
 
 
-def test_sparse_gradients_are_refused():
+def test_sparse_gradients_are_dense_and_it_is_told(record):
     embedding = nn.Embedding(10, 4, sparse=True).cuda()
-    with pytest.raises(CaptureError, match="sparse"):
-        embedding(torch.tensor([1, 2], device="cuda")).sum().backward()
+    bag = nn.EmbeddingBag(10, 4, mode="sum", sparse=True).cuda()
+    places = torch.tensor([[1, 2]], device="cuda")
+    optimizer = torch.optim.SparseAdam([*embedding.parameters(), *bag.parameters()], lr=0.1)
+
+    def step():
+        optimizer.zero_grad()
+        (embedding(places).sum() + bag(places).sum()).backward()
+        optimizer.step()
+
+    job = record(step)
+    assert {op.name.split(".")[1] for op in job.graph.ops} >= {"embedding_dense_backward", "_embedding_bag"}
+    assert any("dense" in note for note in job.notes)
+    assert embedding.weight.grad.layout is torch.strided
 
 
 def test_host_tensors_like_device_tensors(record):

@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from whichgpu.capture import convolution_ops, loss_ops, recurrent_ops, selection, special_ops
 from whichgpu.capture.following import follow
+from whichgpu.capture.host_parameters import left_alone
 from whichgpu.capture.op_traits import OpTraits, traits_of
 from whichgpu.capture.phantom_tensor import META, KernelCall, PhantomTensor, wrap
 from whichgpu.capture.shadow import Shadow, give_shadow, real_result
@@ -83,7 +84,8 @@ class FakeDevice(TorchDispatchMode):  # type: ignore[misc]
         if kwargs.get("pin_memory"):
             kwargs = {**kwargs, "pin_memory": None}
         if not phantoms and not self._is_wanted_here(device, others):
-            return func(*args, **kwargs)
+            weight = left_alone(func, args, kwargs)
+            return func(*args, **kwargs) if weight is None else weight
         for other in others:
             refuse_sparse(other)
         if self.is_followed and phantoms and any(t.dim() for t in others) and func not in _BETWEEN:
@@ -222,7 +224,8 @@ def _key(values: Any, phantoms: list[PhantomTensor], others: list[torch.Tensor])
         elif isinstance(value, torch.Tensor):
             others.append(value)
             strides = value.stride() if value.layout is torch.strided else value.layout
-            key.append((value.shape, strides, value.dtype, value.device))
+            # The attribute `shape` of a lazy parameter raises.
+            key.append((value.size(), strides, value.dtype, value.device))
         else:
             # 1, 1.0 and True are equal, and promote a dtype differently.
             key.append((kind, value))

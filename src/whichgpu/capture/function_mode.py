@@ -9,6 +9,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils import _device
 
+from whichgpu.capture import dense_gradients
 from whichgpu.capture.fake_device import FakeDevice
 from whichgpu.capture.following import place_leaf
 from whichgpu.capture.modules import become
@@ -191,4 +192,5 @@ _SPECIAL: dict[Any, Callable[..., Any]] = {
     torch.Tensor.data.__set__: _set_data,
     torch.Tensor.requires_grad.__set__: _require_grad,
     torch.Tensor.requires_grad_: _require_grad,
+    **dict.fromkeys(dense_gradients.PLACES, dense_gradients.embed),
 }

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_map
 
+from whichgpu.capture import lazy_parameters
 from whichgpu.capture.patches import Patches
 from whichgpu.capture.phantom_tensor import CUDA, PhantomTensor
 from whichgpu.errors import CaptureError
@@ -28,6 +29,7 @@ def install(patches: Patches) -> None:
         return plain_apply(module, fn, *args, **kwargs)
 
     patches.set(torch.nn.Module, "_apply", apply)
+    lazy_parameters.install(patches, become)
     # In evaluation an encoder may go to nested tensors, whose sizes are values; the layers one by one do the same work.
     patches.set(torch.backends.mha, "get_fastpath_enabled", lambda: False)
     # DataParallel over the one device there is: nothing is split, tensors on the CPU move.
@@ -43,6 +45,9 @@ def _move_all(inputs: Any, kwargs: Any, *args: Any, **options: Any) -> tuple[Any
 
 def _keeping_identity(fn: Callable[..., Any]) -> Callable[..., Any]:
     def move(tensor: torch.Tensor) -> torch.Tensor:
+        if lazy_parameters.is_lazy(tensor):
+            lazily: torch.Tensor = lazy_parameters.move(tensor, fn)
+            return lazily
         moved: torch.Tensor = fn(tensor)
         if not isinstance(tensor, torch.nn.Parameter):
             return moved
@@ -56,7 +61,7 @@ def _keeping_identity(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def become(parameter: torch.Tensor, moved: torch.Tensor) -> None:
-    """Turn `parameter` into `moved`, its gradient carried over, without changing which object it is.
+    """Turn `parameter`, or a buffer, into `moved`, its gradient carried over, without changing which object it is.
 
     torch.utils.swap_tensors does the same and refuses where something still refers to the old tensor: a weak reference,
     or a graph of an earlier forward pass. A device that a program moves to for good needs neither.

@@ -15,7 +15,16 @@ from torch.optim import optimizer
 from torch.utils import _device, _foreach_utils
 from torch.utils.data._utils import pin_memory
 
-from whichgpu.capture import cuda_facade, cuda_kernels, modules, phantom_tensor, saving, tensor_types, threads
+from whichgpu.capture import (
+    cuda_facade,
+    cuda_kernels,
+    dense_gradients,
+    modules,
+    phantom_tensor,
+    saving,
+    tensor_types,
+    threads,
+)
 from whichgpu.capture.autocast import Autocast
 from whichgpu.capture.fake_device import FakeDevice
 from whichgpu.capture.function_mode import PhantomFunctions, device_type
@@ -70,6 +79,7 @@ def switched_on() -> Iterator[Phantom]:
         undo.append(saving.install(patches, phantom.device.storages.note))
         threads.install(patches, phantom.functions, phantom.device)
         modules.install(patches)
+        dense_gradients.install(patches)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Warning only once for all operators")
             autocast.install(library)

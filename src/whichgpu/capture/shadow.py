@@ -49,10 +49,15 @@ def value_of(tensor: torch.Tensor) -> torch.Tensor | None:
     return shadow.value if shadow is not None and shadow.memory.known else None
 
 
+def is_small(value: torch.Tensor) -> bool:
+    """Return whether a value is worth remembering."""
+    limit = LARGEST_FLOAT_ELEMENTS if value.is_floating_point() or value.is_complex() else LARGEST_INTEGER_ELEMENTS
+    return bool(value.numel() <= limit)
+
+
 def give_shadow(tensor: PhantomTensor, value: torch.Tensor, source: Shadow | None = None) -> None:
     """Remember the value of `tensor`, unless it is large; `source` is the shadow whose storage it shares."""
-    limit = LARGEST_FLOAT_ELEMENTS if value.is_floating_point() or value.is_complex() else LARGEST_INTEGER_ELEMENTS
-    if value.numel() <= limit:
+    if is_small(value):
         tensor.shadow = Shadow(value, source.memory if source is not None else _Memory())
 
 

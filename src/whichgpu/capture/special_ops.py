@@ -11,7 +11,7 @@ import torch
 
 from whichgpu.capture.op_traits import traits_of
 from whichgpu.capture.phantom_tensor import META, KernelCall, PhantomTensor, wrap
-from whichgpu.capture.shadow import forget, give_shadow, value_of
+from whichgpu.capture.shadow import forget, give_shadow, is_small, value_of
 from whichgpu.units import MIB
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _to_copy(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[
         out = wrap(func(empty, **rest))
     device.storages.note(out)
     value = value_of(source)
-    if value is not None:
+    if value is not None and is_small(value):
         give_shadow(out, value.detach().to(out.dtype, copy=True))
     if device.recorder is not None:
         waits_not = bool(kwargs.get("non_blocking"))

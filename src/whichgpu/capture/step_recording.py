@@ -12,7 +12,7 @@ from whichgpu.errors import CaptureError
 from whichgpu.graph import Graph
 
 PLACEHOLDERS = (
-    "The step reads values back from the device; the phantom GPU has none and gave zeros and ones. "
+    "Numbers the step reads back (a loss to print) were made up: the phantom GPU computes none. "
     "Work that depends on them may differ."
 )
 
@@ -59,6 +59,11 @@ class StepRecording:
         self._watch.mark_residents()
         storages = self._device.storages.stop()
         return accumulated_in_place(Graph(tuple(self._recorder.ops), storages), self._recorder.sums.indices)
+
+    @property
+    def length(self) -> int:
+        """How many ops were recorded so far."""
+        return len(self._recorder.ops)
 
     @property
     def read_placeholders(self) -> bool:

@@ -25,8 +25,8 @@ def refuse_sparse(tensor: torch.Tensor) -> None:
     if tensor.layout is not torch.strided:
         raise CaptureError(
             f"The phantom GPU has no tensors of layout {tensor.layout}: which elements they hold decides their work, "
-            "and it has no values. Capture with nn.Embedding(sparse=False) and an optimizer for dense gradients; pass "
-            "messages over a sparse graph with index_add_ or scatter_add_ on its edges."
+            "and it has no values. Pass messages over a sparse graph with index_add_ or scatter_add_ on its edges; "
+            "keep what else is sparse on the CPU."
         )
 
 

@@ -22,7 +22,7 @@ def kept(tmp_path):
     call = ScriptCall("train.py", ("--config=config.yaml", "--epochs", "3"), folder=str(folder))
     square = Tensor((4, 4), "float32")
     job = Job("train.py", Graph((Op("aten.mm.default", {"self": square, "mat2": square}, (square,)),)), 8, 80)
-    timed = TimedSteps((0.1, 0.2), 0.01, "fp32", 2, 3.0, ("a note",))
+    timed = TimedSteps((0.1, 0.2), 0.01, "fp32", 2, 3.0, 0.1, ("a note",))
     run = ScriptRun(job, timed, (str(folder / "helper.py"),))
     cache = ScriptCache(tmp_path / "cache")
     cache.keep(call, OPTIONS, run)

@@ -246,3 +246,32 @@ def test_torchscript_runs_as_python(script, request, run):
     loop = LOOP.replace("model(x.to(device))", "rectify(model(x.to(device)))")
     outcome = request.getfixturevalue(run)(script(text + loop))
     assert outcome.status == "done", outcome.traceback
+
+
+def test_processes_that_are_not_followed_are_named(script):
+    text = "import multiprocessing, subprocess, sys\nif __name__ == '__main__':\n"
+    text += "    multiprocessing.Process(target=print, args=('here',)).start()\n"
+    text += "    subprocess.run([sys.executable, 'train.py', '--help'])\n"
+    with pytest.raises(ScriptError, match=r"processes of its own \(print, \S+ train.py\), which are not followed"):
+        run_script(script(text, name="start.py"), ScriptOptions(timeout_s=60), None)
+
+
+@pytest.mark.parametrize(
+    ("devices", "nodes", "count"),
+    [(4, 1, 4), ("2", 2, 4), ([0, 1, 2], 1, 3), ("0,1", 1, 2), ("auto", 1, 1), (-1, 1, 1), (1, 2, 2)],
+)
+def test_devices_asked_of_a_library_are_counted(devices, nodes, count):
+    from whichgpu.capture.patches import Patches
+    from whichgpu.capture.script.libraries import _with_one_device
+    from whichgpu.capture.script.seen import Seen
+
+    class Trainer:
+        def __init__(self, *, devices="auto", num_nodes=1, **more):
+            self.given = (devices, num_nodes, more)
+
+    seen, patches = Seen(), Patches()
+    _with_one_device(patches, Trainer, seen)
+    given = Trainer(devices=devices, num_nodes=nodes, precision=16).given
+    patches.undo()
+    assert seen.world_size == count
+    assert given == ((1, 1) if count > 1 else (devices, nodes)) + ({"precision": 16},)

@@ -19,6 +19,7 @@ from typing import Any
 
 from whichgpu.capture.script.outcome import PassOutcome
 from whichgpu.capture.script.request import PassRequest
+from whichgpu.errors import WhichGpuError
 
 RESULT = "result.json"
 # What a script may take to end once it was told to.
@@ -136,6 +137,10 @@ def _failed(outcome: PassOutcome, error: BaseException) -> PassOutcome:
         outcome.seen.tell(f"The script failed after the steps that were seen: {_last_line(error)}")
         return outcome
     outcome.status = "failed"
+    if isinstance(error, WhichGpuError):
+        # Nothing is wrong with the script.
+        outcome.status, outcome.error, outcome.traceback = "refused", str(error), own_traceback(error)
+        return outcome
     outcome.exit_code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
     outcome.error = outcome.error or _last_line(error)
     outcome.traceback = "" if isinstance(error, SystemExit) else own_traceback(error)

@@ -46,9 +46,19 @@ def install(patches: Patches, seen: Seen, *, backend: str) -> None:
     class DistributedDataParallel(Wrapper):
         """Stands for the wrapper of this name."""
 
+        static_graph = find_unused_parameters = gradient_as_bucket_view = False
+        require_backward_grad_sync = require_forward_param_sync = True
+
         def __init__(self, module: Any, device_ids: Any = None, *args: Any, **kwargs: Any) -> None:
             super().__init__(module, device_ids[0] if device_ids else None)
             seen.wrap("DistributedDataParallel")
+
+        def register_comm_hook(self, *args: Any, **kwargs: Any) -> None:
+            """Do nothing: there is nobody to talk to."""
+
+        def join(self, *args: Any, **kwargs: Any) -> Any:
+            """Wait for nobody."""
+            return nullcontext()
 
     patches.set(parallel, "DistributedDataParallel", DistributedDataParallel)
     patches.set(parallel.distributed, "DistributedDataParallel", DistributedDataParallel)

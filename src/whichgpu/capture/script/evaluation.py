@@ -1,27 +1,29 @@
-"""Models that are evaluated between steps: a few calls are enough, the others get the same answer again.
+"""Models that are called without gradients: as part of a step (a frozen encoder, a teacher), or apart from it.
 
-A validation loop of thousands of batches says nothing of a training step and may take hours on a CPU. Three rules keep
-away from what belongs to a step (a frozen encoder, a teacher): only calls without gradients in evaluation mode count,
-only when many follow each other with no training in between, and only those with inputs of a shape already seen.
+A validation loop of thousands of batches, or a rollout through an environment, says nothing of a training step. Many
+such calls in a row, with no training in between, are apart from the step: their time and their ops are none of its.
+Those in evaluation mode may take hours on a CPU, so only the first are made; others get the answer to inputs of their
+shape once more.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.utils._pytree import tree_flatten, tree_map
 
-from whichgpu.capture.script.seen import Seen
+from whichgpu.capture.script.seen import Interval, Seen
 
-# Calls in a row that are really made: more than any step makes of a frozen model.
-_REAL_CALLS = 8
+# Calls in a row that may be part of a step: more than any step makes of a frozen model.
+_MOST_IN_A_STEP = 7
 NOTE = "Evaluation was cut short: of many calls of a model without gradients only the first ones were made."
 
 
 class Evaluation:
-    """Answers calls of models without gradients.
+    """Answers calls of models without gradients, and knows which of them are apart from a step.
 
     Args:
         seen: Takes the note that some were not really made.
@@ -31,17 +33,34 @@ class Evaluation:
         self._seen = seen
         self._in_a_row = 0
         self._answers: dict[Any, Any] = {}
+        self._trained_at = time.perf_counter()
+        self._loaded_s = self._loaded_apart_s = 0.0
 
-    def forget(self) -> None:
-        """Begin anew: something was trained."""
+    @property
+    def is_apart(self) -> bool:
+        """Whether there were so many calls in a row by now that they are no part of a step."""
+        return self._in_a_row > _MOST_IN_A_STEP
+
+    def trained(self, interval: Interval) -> None:
+        """Begin anew, for something is trained; tell `interval` what time since it last was went on something apart."""
+        now = time.perf_counter()
+        if self.is_apart:
+            # What was loaded after the last call is the step's first batch.
+            interval.apart_s += now - self._trained_at - (interval.loading_s - self._loaded_apart_s)
+            interval.loading_s -= self._loaded_apart_s - self._loaded_s
         if self._in_a_row:
             self._in_a_row = 0
             self._answers.clear()
+        self._trained_at, self._loaded_s = now, interval.loading_s
+
+    def evaluated(self, interval: Interval) -> None:
+        """Note that a call has ended."""
+        self._loaded_apart_s = interval.loading_s
 
     def answer(self, plain: Callable[..., Any], module: Any, args: Any, kwargs: Any) -> Any:
-        """Return what `module` gives for its arguments, or gave for others of their shapes."""
+        """Return what `module` gives for its arguments, or gave for others of their shapes in evaluation mode."""
         self._in_a_row += 1
-        if self._in_a_row < _REAL_CALLS:
+        if not self.is_apart or module.training:
             return plain(module, *args, **kwargs)
         key = _shapes(module, args, kwargs)
         if key in self._answers:

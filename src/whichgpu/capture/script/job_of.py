@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 
@@ -9,7 +10,7 @@ from whichgpu.capture.script.epoch import Epoch, steady
 from whichgpu.capture.script.outcome import PassOutcome
 from whichgpu.capture.script.precision_seen import precision_seen
 from whichgpu.capture.script.script_run import TimedSteps
-from whichgpu.capture.script.seen import Seen
+from whichgpu.capture.script.seen import Interval, Seen
 from whichgpu.graph import Attribute, Graph, Job
 from whichgpu.units import duration
 
@@ -20,6 +21,8 @@ _ATTENTION = {
     "aten._scaled_dot_product_attention_math.": "math",
 }
 _AUTOCAST = {"bfloat16": "amp-bf16", "float16": "amp-fp16"}
+# Of a step's time; below it nobody would do anything about it.
+_NEGLIGIBLE = 0.01
 COMPILED = "The script asks for torch.compile; its step is priced as eager PyTorch runs it."
 
 
@@ -46,7 +49,7 @@ def job_of(recorded: Job, seen: Seen, epoch: Epoch) -> Job:
         options["attention"] = attention
     if seen.wrappers:
         options["parallel_wrappers"] = tuple(seen.wrappers)
-    sentences = [*epoch.sources, *told]
+    sentences = [_seen(options, precision), *epoch.sources, *told]
     if seen.compile_requested:
         sentences.append(COMPILED)
     if seen.world_size > 1:
@@ -75,26 +78,65 @@ def timed_steps(outcome: PassOutcome, job_precision: str) -> TimedSteps | None:
     notes = list(seen.notes)
     if len(seen.intervals) == 1:
         notes.append("Only the first step was timed, which is usually slower than later ones.")
-    step_s = tuple(i.seconds - i.loading_s - i.evaluation_s for i in intervals)
+    step_s = tuple(i.seconds - i.loading_s - i.apart_s for i in intervals)
     loading_s = median(i.loading_s for i in intervals)
     # Weights keep the format the script gives them; autocast is another on a CPU, or none.
     precision = _AUTOCAST.get(seen.autocast) or ("bf16" if job_precision == "bf16" else "fp32")
-    return TimedSteps(step_s, loading_s, precision, outcome.threads, outcome.seconds, tuple(notes))
+    return TimedSteps(
+        step_s, loading_s, precision, outcome.threads, outcome.seconds, _apart_share(seen.intervals), tuple(notes)
+    )
 
 
-def loading_note(timed: TimedSteps, workers: int) -> tuple[str, ...]:
-    """Return what part of a step is spent waiting for data; nothing if none is."""
+def _apart_share(intervals: Sequence[Interval]) -> float:
+    """Return the part of the time after the first step that was none of a step's."""
+    later = intervals[1:]
+    seconds = sum(i.seconds for i in later)
+    return sum(i.apart_s for i in later) / seconds if seconds else 0.0
+
+
+def time_notes(timed: TimedSteps, workers: int) -> tuple[str, ...]:
+    """Return what part of the time is spent waiting for data, and on what is no part of a step.
+
+    Args:
+        timed: What the real pass timed.
+        workers: Processes that load.
+    """
     step_s = median(timed.step_s)
     share = timed.loading_s / (timed.loading_s + step_s)
-    if share < 0.001:
-        return ()
-    by = f" with {workers} workers" if workers > 1 else " with 1 worker" if workers else ""
-    return (
-        f"Waiting for a step's data takes {duration(timed.loading_s)} here{by}, {share:.1%} of the step".replace(
-            "%", " %"
+    by = f" with {workers} worker{'s' if workers > 1 else ''}" if workers else ""
+    notes = []
+    if share < _NEGLIGIBLE:
+        notes.append(f"Loading data takes less than {_percent(_NEGLIGIBLE)} of a step{by}.")
+    else:
+        notes.append(
+            f"Loading data takes {duration(timed.loading_s)} a step here{by}, {_percent(share)} of it; "
+            "no time here holds it, and no GPU shortens it."
         )
-        + "; no time below holds it, and no GPU shortens it.",
-    )
+    if timed.apart_share >= _NEGLIGIBLE:
+        notes.append(
+            f"Between steps the script does other work (evaluation, rollouts): {_percent(timed.apart_share)} of the "
+            "time watched here; no time here holds it."
+        )
+    return tuple(notes)
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.{0 if share >= 0.1 else 1}f} %"
+
+
+def _seen(options: Mapping[str, Attribute], precision: str) -> str:
+    """Return what a step is made of, in a sentence."""
+    optimizers = options["optimizers"]
+    assert isinstance(optimizers, tuple)
+    batches = options["micro_batches"]
+    parts = [
+        " and ".join(map(str, dict.fromkeys(optimizers))) if optimizers else "no torch optimizer",
+        f"gradients of {batches} batches a step" if batches != 1 else "",
+        precision + (" with loss scaling" if options["loss_scaling"] else ""),
+        "torch.compile" if options["compile"] else "no torch.compile",
+        f"{options['attention']} attention" if "attention" in options else "",
+    ]
+    return f"Seen: {', '.join(part for part in parts if part)}."
 
 
 def _attention(graph: Graph) -> str:

@@ -14,6 +14,9 @@ def local_files() -> list[str]:
     found = set()
     for module in list(sys.modules.values()):
         name = getattr(module, "__file__", None)
-        if isinstance(name, str) and name.endswith(".py") and not name.startswith(tuple(installed)):
+        # Modules that are made up name files that are none.
+        if not isinstance(name, str) or not name.endswith(".py") or not Path(name).is_absolute():
+            continue
+        if not name.startswith(tuple(installed)):
             found.add(name)
     return sorted(found)

@@ -8,9 +8,9 @@ from typing import Any, Literal
 from whichgpu.capture.script.seen import Seen
 
 # done: the steps needed were seen; ended: the script ended before; failed: it raised or left with an error code;
-# host: its steps ran on the CPU alone;
+# host: its steps ran on the CPU alone; refused: it does what no pass can follow;
 # crashed: its process died; timeout, memory: it was ended at its limit.
-Status = Literal["done", "ended", "failed", "host", "crashed", "timeout", "memory"]
+Status = Literal["done", "ended", "failed", "host", "refused", "crashed", "timeout", "memory"]
 
 
 @dataclass(slots=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from whichgpu.capture.script.call import ScriptCall
 from whichgpu.capture.script.child_process import run_pass
 from whichgpu.capture.script.epoch import epoch_seen
-from whichgpu.capture.script.job_of import job_of, loading_note, timed_steps
+from whichgpu.capture.script.job_of import job_of, time_notes, timed_steps
 from whichgpu.capture.script.launcher import without_launcher
-from whichgpu.capture.script.outcome import PassOutcome
+from whichgpu.capture.script.outcome import PassOutcome, Status
 from whichgpu.capture.script.request import PassKind, PassRequest
 from whichgpu.capture.script.script_run import ScriptRun
 from whichgpu.errors import ScriptError
@@ -22,6 +22,19 @@ _NO_STEP = (
     "no training step was seen: neither an optimizer's step nor a backward pass. "
     "Give the arguments that make it train, or name what ends a step with --step-marker module:function."
 )
+_STARTED = (
+    "no training step was seen in it. It started processes of its own ({}), which are not followed: "
+    "give the call that trains in one process."
+)
+_MOST_NAMED = 3
+_VERBS: dict[Status, str] = {
+    "failed": "failed",
+    "host": "cannot follow it",
+    "refused": "cannot follow it",
+    "crashed": "crashed",
+    "timeout": "was ended",
+    "memory": "was ended",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +98,14 @@ def run_script(
     else:
         tell(f"{call.name}: real pass, timing steps on this CPU for about {duration(options.seconds)}")
         real = _real_pass(call, options, memory_bytes)
+        # What both passes tell is told of the job.
+        real.seen.notes = [note for note in real.seen.notes if note not in job.notes]
         timed = timed_steps(real, job.precision)
         if timed is None:
-            notes.append(f"Not measured here: {_why(real, 'real')}.")
+            notes.append(f"Not measured here: {_why(real, 'real').rstrip('.')}.")
             tell(notes[-1])
         else:
-            notes += loading_note(timed, epoch.loader.workers if epoch.loader else 0)
+            notes += time_notes(timed, epoch.loader.workers if epoch.loader else 0)
     return ScriptRun(replace(job, notes=(*job.notes, *notes)), timed, tuple(seen.files))
 
 
@@ -133,11 +148,9 @@ def _real_pass(call: ScriptCall, options: ScriptOptions, memory_bytes: float | N
 
 def _why(outcome: PassOutcome, kind: PassKind) -> str:
     if outcome.status == "ended":
-        return f"{_NAMES[kind]} ended and {_NO_STEP}"
-    verb = (
-        "failed" if outcome.status in ("failed", "host") else "was ended" if outcome.status != "crashed" else "crashed"
-    )
-    return f"{_NAMES[kind]} {verb}: {outcome.error}".rstrip(".")
+        started = ", ".join(outcome.seen.processes[:_MOST_NAMED])
+        return f"{_NAMES[kind]} ended and {_STARTED.format(started) if started else _NO_STEP}"
+    return f"{_NAMES[kind]} {_VERBS[outcome.status]}: {outcome.error}"
 
 
 def _error(call: ScriptCall, outcome: PassOutcome, kind: PassKind) -> ScriptError:

@@ -11,7 +11,8 @@ import torch
 from whichgpu.capture import following
 from whichgpu.capture.patches import Patches
 from whichgpu.capture.phantom import Phantom, switched_on
-from whichgpu.capture.script import distributed, loaders, options_seen, processes
+from whichgpu.capture.script import distributed, libraries, loaders, options_seen, processes
+from whichgpu.capture.script.graph_since import graph_since
 from whichgpu.capture.script.outcome import PassOutcome
 from whichgpu.capture.script.request import PassRequest
 from whichgpu.capture.script.seen import Interval
@@ -61,8 +62,10 @@ class PhantomPass:
         self._on_done = on_done
         self._recorded: list[_Recorded] = []
         self._recording: StepRecording | None = None
+        self._evaluated_until = self._begins_at = 0
         self._phantom: Phantom | None = None
         self.watch = ScriptWatch(self._after_step)
+        self.watch.on_evaluated, self.watch.on_apart = self._after_evaluation, self._leave_apart
         self.watch.seen.world_size = request.world_size
 
     @contextmanager
@@ -86,6 +89,7 @@ class PhantomPass:
                     options_seen.install(patches, self.watch.seen)
                     distributed.install(patches, self.watch.seen, backend="fake")
                     processes.install(patches, self.watch.seen)
+                    libraries.install(patches, self.watch.seen, refuses_kernels=True)
                     self.watch.on_training_call = self._record_first
                     yield
                 finally:
@@ -100,6 +104,15 @@ class PhantomPass:
     def _start(self) -> None:
         assert self._phantom is not None
         self._recording = StepRecording(self._phantom, self._step_watch)
+        self._evaluated_until = self._begins_at = 0
+
+    def _after_evaluation(self) -> None:
+        if self._recording is not None:
+            self._evaluated_until = self._recording.length
+
+    def _leave_apart(self) -> None:
+        # Evaluation or a rollout has ended: the step begins after it.
+        self._begins_at = self._evaluated_until
 
     def _after_step(self, interval: Interval) -> None:
         self.watch.on_training_call = None
@@ -113,7 +126,7 @@ class PhantomPass:
         recording, self._recording = self._recording, None
         if recording is None:
             return
-        graph = recording.graph()
+        graph = graph_since(recording.graph(), self._begins_at)
         index = len(self.watch.seen.intervals) - 1
         self._recorded.append(_Recorded(graph, interval, index, recording.read_placeholders))
 

@@ -6,6 +6,8 @@ import multiprocessing.connection
 import multiprocessing.process
 import multiprocessing.queues
 import multiprocessing.synchronize
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +19,7 @@ from whichgpu.capture.patches import Patches
 from whichgpu.capture.script.seen import Seen
 
 ONE_OF_THEM = "The script starts processes of its own to train in: the first of them was followed."
+_OF_LOADERS = "torch.utils.data"
 # What a process that trains has no need of, and one that fetches data or plays has.
 _CHANNELS = (
     multiprocessing.connection.Connection,
@@ -42,10 +45,13 @@ def install(patches: Patches, seen: Seen) -> None:
     process_class = multiprocessing.process.BaseProcess
     plain_start = process_class.start
     followed = 0
+    here = os.getpid()
 
     def start(process: Any) -> None:
         nonlocal followed
         if not _trains(process):
+            if os.getpid() == here:
+                _name(seen, getattr(process._target, "__qualname__", type(process).__name__), process._target)
             plain_start(process)
             return
         process._popen = _Ended()
@@ -56,6 +62,21 @@ def install(patches: Patches, seen: Seen) -> None:
             process.run()
 
     patches.set(process_class, "start", start)
+    plain_popen = subprocess.Popen.__init__
+
+    def popen(program: Any, args: Any, *rest: Any, **options: Any) -> None:
+        if os.getpid() == here:
+            words = [args] if isinstance(args, (str, bytes, os.PathLike)) else list(args)
+            _name(seen, " ".join(os.fsdecode(word) for word in words[:2]))
+        plain_popen(program, args, *rest, **options)
+
+    patches.set(subprocess.Popen, "__init__", popen)
+
+
+def _name(seen: Seen, name: str, target: Any = None) -> None:
+    """Remember a process that runs beside this one, unless it loads data."""
+    if name not in seen.processes and not getattr(target, "__module__", "").startswith(_OF_LOADERS):
+        seen.processes.append(name)
 
 
 def _trains(process: Any) -> bool:

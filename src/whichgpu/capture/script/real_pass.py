@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from whichgpu.capture.patches import Patches
-from whichgpu.capture.script import distributed, loaders, options_seen, processes, redirect
+from whichgpu.capture.script import distributed, libraries, loaders, options_seen, processes, redirect
 from whichgpu.capture.script.outcome import PassOutcome
 from whichgpu.capture.script.request import PassRequest
 from whichgpu.capture.script.seen import Interval
@@ -49,6 +49,7 @@ class RealPass:
             options_seen.install(patches, self.watch.seen)
             distributed.install(patches, self.watch.seen, backend="gloo")
             processes.install(patches, self.watch.seen)
+            libraries.install(patches, self.watch.seen, refuses_kernels=False)
             yield
         finally:
             ends.remove()

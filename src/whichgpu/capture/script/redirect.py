@@ -44,6 +44,11 @@ def install(patches: Patches, *, pretends_cuda: bool) -> None:
     for name in ("new_empty", "new_zeros", "new_ones", "new_full", "new_tensor", "type"):
         patches.set(torch.Tensor, name, _on_cpu(getattr(torch.Tensor, name)))
     patches.set(torch.Tensor, "pin_memory", lambda self, *args, **kwargs: self)
+    # Lazy parameters know which functions they take, by identity.
+    lazy = torch.nn.parameter.UninitializedTensorMixin
+    taken = [getattr(torch.Tensor, name) for name in ("to", "cuda", "type")]
+    patches.set(lazy, "_allowed_methods", [*lazy._allowed_methods, *taken])
+    patches.set(torch.Tensor, "record_stream", lambda self, stream: None)
     patches.set(torch.nn.Module, "to_empty", _on_cpu(torch.nn.Module.to_empty))
     plain_context = _device.DeviceContext.__init__
     patches.set(_device.DeviceContext, "__init__", lambda self, device: plain_context(self, _cpu_for(device)))

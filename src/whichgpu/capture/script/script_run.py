@@ -12,11 +12,12 @@ class TimedSteps:
     """Steps of the script, really run on this machine's CPU.
 
     Attributes:
-        step_s: Seconds of each step timed, waiting for data and evaluating left out.
+        step_s: Seconds of each step timed, waiting for data and what stands between steps left out.
         loading_s: Seconds a step waited for data, median.
         precision: A key of `whichgpu.graph.PRECISIONS`: what the CPU trained in.
         threads: Host threads that computed.
         seconds_spent: Wall time of the whole pass.
+        apart_share: Part of the time watched that went to what is no part of a step: evaluation, rollouts.
         notes: What a reader must know.
     """
 
@@ -25,6 +26,7 @@ class TimedSteps:
     precision: str
     threads: int
     seconds_spent: float
+    apart_share: float = 0.0
     notes: tuple[str, ...] = ()
 
 

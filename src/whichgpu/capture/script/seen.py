@@ -33,18 +33,18 @@ class Interval:
 
     Attributes:
         seconds: Wall time.
-        loading_s: Part of it spent waiting for batches.
-        evaluation_s: Part of it spent in models that were evaluated.
-        backward_calls: Backward passes, those inside of an optimizer's step left out.
+        loading_s: Part of it spent waiting for the step's batches.
+        apart_s: Part of it spent on what is no part of a step: evaluation, rollouts, loading for them.
+        backward_calls: Backward passes that fill gradients, those inside of an optimizer's step left out.
         training_calls: Calls of models from outside, with gradients.
-        evaluation_calls: Calls of models from outside, without gradients and in evaluation mode.
+        evaluation_calls: Calls of models from outside, without gradients.
         batches: Batches fetched, by loader.
         input_rows: First dimension of the first tensor given to a model in training; None if there was none.
     """
 
     seconds: float = 0.0
     loading_s: float = 0.0
-    evaluation_s: float = 0.0
+    apart_s: float = 0.0
     backward_calls: int = 0
     training_calls: int = 0
     evaluation_calls: int = 0
@@ -73,6 +73,7 @@ class Seen:
         autocast: dtype autocast computed in, or "".
         world_size: Processes the script was to train with.
         wrappers: Names of the parallel wrappers it used.
+        processes: What the processes run that it started, those of DataLoaders left out.
         files: Local files it was made of, for a cache.
         notes: What a reader must know.
     """
@@ -88,6 +89,7 @@ class Seen:
     autocast: str = ""
     world_size: int = 1
     wrappers: list[str] = field(default_factory=list)
+    processes: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 

@@ -24,6 +24,9 @@ class ScriptWatch:
         interval: What happened since the last step ended.
         in_backward: Whether a backward pass runs.
         in_optimizer: Whether an optimizer's step runs.
+        on_training_call: Called before a model is called with gradients.
+        on_evaluated: Called after a model was called without.
+        on_apart: Called when training goes on after calls without gradients that are no part of a step.
 
     Args:
         on_step: Called when a step has ended, with its interval, in the place the script is at.
@@ -35,6 +38,8 @@ class ScriptWatch:
         self.in_backward = False
         self.in_optimizer = False
         self.on_training_call: Callable[[], None] | None = None
+        self.on_evaluated: Callable[[], None] | None = None
+        self.on_apart: Callable[[], None] | None = None
         self._on_step = on_step
         self._process = os.getpid()
         self._since = time.perf_counter()
@@ -49,8 +54,8 @@ class ScriptWatch:
     def install(self, patches: Patches) -> None:
         """Hook into calls of models and into backward passes."""
         patches.set(torch.nn.Module, "__call__", self._module_call(torch.nn.Module.__call__))
-        patches.set(torch.autograd, "backward", self._backward(torch.autograd.backward))
-        patches.set(torch.autograd, "grad", self._backward(torch.autograd.grad))
+        patches.set(torch.autograd, "backward", self._backward(torch.autograd.backward, fills_gradients=True))
+        patches.set(torch.autograd, "grad", self._backward(torch.autograd.grad, fills_gradients=False))
 
     def end_step(self) -> None:
         """Close the interval and hand it on."""
@@ -58,7 +63,7 @@ class ScriptWatch:
         self.interval.seconds = now - self._since
         ended, self.interval = self.interval, Interval()
         self.seen.intervals.append(ended)
-        self._evaluation.forget()
+        self._evaluation.trained(self.interval)
         self._on_step(ended)
         # What was done about the step is none of the next one's time.
         self._since = time.perf_counter()
@@ -76,7 +81,7 @@ class ScriptWatch:
             try:
                 if torch.is_grad_enabled():
                     self._note_training(module, args, kwargs)
-                elif not module.training:
+                else:
                     return self._evaluate(plain, module, args, kwargs)
                 return plain(module, *args, **kwargs)
             finally:
@@ -90,7 +95,7 @@ class ScriptWatch:
         if next(module.parameters(), None) is None:
             return
         interval.training_calls += 1
-        self._evaluation.forget()
+        self._note_trained()
         if interval.input_rows is None:
             interval.input_rows = first_rows((args, kwargs))
         if self.on_training_call is not None:
@@ -99,14 +104,20 @@ class ScriptWatch:
     def _evaluate(self, plain: Any, module: Any, args: Any, kwargs: Any) -> Any:
         if next(module.parameters(), None) is None:
             return plain(module, *args, **kwargs)
-        begin = time.perf_counter()
         try:
             return self._evaluation.answer(plain, module, args, kwargs)
         finally:
             self.interval.evaluation_calls += 1
-            self.interval.evaluation_s += time.perf_counter() - begin
+            self._evaluation.evaluated(self.interval)
+            if self.on_evaluated is not None:
+                self.on_evaluated()
 
-    def _backward(self, plain: Any) -> Any:
+    def _note_trained(self) -> None:
+        if self._evaluation.is_apart and self.on_apart is not None:
+            self.on_apart()
+        self._evaluation.trained(self.interval)
+
+    def _backward(self, plain: Any, *, fills_gradients: bool) -> Any:
         def backward(*args: Any, **kwargs: Any) -> Any:
             was_in, self.in_backward = self.in_backward, True
             try:
@@ -114,15 +125,14 @@ class ScriptWatch:
             finally:
                 self.in_backward = was_in
                 if not was_in and self.is_here:
-                    self._evaluation.forget()
+                    self._note_trained()
+                    self.interval.backward_calls += fills_gradients and not self.in_optimizer
                     self.on_backward()
 
         return backward
 
     def on_backward(self) -> None:
-        """Note that a backward pass has ended."""
-        if not self.in_optimizer:
-            self.interval.backward_calls += 1
+        """Hear that a backward pass has ended."""
 
 
 def first_rows(value: Any, depth: int = 0) -> int | None:
