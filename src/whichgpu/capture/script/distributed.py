@@ -5,6 +5,7 @@ What a script would do with more processes is remembered: how many it was starte
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch.distributed as dist
