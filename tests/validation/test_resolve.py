@@ -102,3 +102,45 @@ def test_shapes_of_samples(text, shape):
 @pytest.mark.parametrize(("text", "version"), [("1.9.0a0+df837d0", (1, 9)), ("2.4.0", (2, 4)), ("", None)])
 def test_versions(text, version):
     assert torch_version(text) == version
+
+
+DLE = (
+    "nvidia-dle,README,A100 SXM4 80GB,1,pytorch,,,train,nv-dle:PyTorch/{folder},{precision},,,64,,,{rate},{unit},{step}"
+    ",,,{notes}"
+)
+FIELDS = ("folder", "precision", "rate", "unit", "step", "notes")
+
+
+@pytest.mark.parametrize(
+    ("row", "name", "recipe", "torch", "layout", "measured_s"),
+    [
+        (
+            ("Transformer-XL", "amp-fp16", 64_000, "tok/s", "", "> Large model; container=pytorch-20.06-py3"),
+            "nv:transformerxl_large_adaptive",
+            "o2",
+            (1, 6),
+            "",
+            64 * 384 / 64_000,
+        ),
+        (("BERT", "tf32", 64, "seq/s", 1000, "> Fine-tuning"), "nv:bert_large_squad", "autocast", None, "", 1.0),
+        (
+            ("SSD", "amp-fp16", 640, "img/s", 100, "container=pytorch-22.10-py3"),
+            "nv:ssd300_resnet50",
+            "autocast-scaled",
+            (1, 13),
+            "channels_last",
+            0.1,
+        ),
+        # A pair of sentences counts 54 tokens.
+        (("GNMT", "fp32", 5400, "tok/s", "", "container=pytorch-20.06-py3"), "nv:gnmt", "autocast", (1, 6), "", 0.64),
+    ],
+)
+def test_tables_of_nvidias_examples(write, row, name, recipe, torch, layout, measured_s):
+    case = only(write, COMMON, DLE.format(**dict(zip(FIELDS, row, strict=True))))
+    assert (case.job.name, case.job.recipe, case.torch, case.job.layout) == (name, recipe, torch, layout)
+    assert case.measured_s == pytest.approx(measured_s)
+
+
+def test_steps_that_add_up_gradients_are_no_single_steps(write):
+    line = DLE.format(folder="BERT", precision="tf32", rate=64, unit="seq/s", step="", notes="> Pre-training")
+    assert only(write, COMMON, line).reason == "no definition of nv-dle:PyTorch/BERT"

@@ -17,7 +17,7 @@ _OF_TIMM = {
     f"{_DLE}/efficientnet:efficientnet-b0": "efficientnet_b0",
     f"{_DLE}/efficientnet:efficientnet-b4": "efficientnet_b4",
 }
-NAMES = ("nv:resnet50_v1.5", f"{_DLE}/resnet50v1.5", *_OF_TIMM)
+NAMES = ("nv:resnet50_v1.5", *_OF_TIMM)
 
 
 def steps(reference: Reference) -> Steps:

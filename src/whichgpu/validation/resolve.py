@@ -10,8 +10,9 @@ from whichgpu.devices.device import Device
 from whichgpu.errors import UnknownNameError
 from whichgpu.graph import PRECISIONS, Op, Precision
 from whichgpu.references import Reference, is_known
-from whichgpu.references.reference import Recipe, Task
+from whichgpu.references.reference import Task
 from whichgpu.validation.kernel_ops import OPERATIONS, kernel_op, kind_of, sizes_of
+from whichgpu.validation.nvidia_rows import is_nvidia, nvidia_row
 from whichgpu.validation.rows import Row
 
 _LAYOUTS = {"nchw": "nchw", "nhwc": "channels_last", "channels_last": "channels_last", "": ""}
@@ -19,8 +20,6 @@ _LAYOUTS = {"nchw": "nchw", "nhwc": "channels_last", "channels_last": "channels_
 _SAMPLES = ("img/s", "seq/s", "samples/s", "")
 # Sources whose throughput is no step's: tuned submissions, whole trainings.
 _ENVELOPES = {"mlperf": "a tuned submission, no plain step"}
-# NVIDIA's float16 before PyTorch had autocast of its own (1.6): apex.
-_FIRST_NATIVE = (1, 13)
 # Since when timm's runs of inference merge the branches of models made for it: MobileOne got 2.5 times faster.
 _FIRST_MERGED = (2, 9)
 STRICT_FP32 = replace(PRECISIONS["fp32"], convolution_tf32=False)
@@ -104,28 +103,33 @@ def _job(row: Row) -> Case:
         raise _ReasonError(f"no such task is known: {row.task or 'none given'}")
     if not row.model:
         raise _ReasonError("no model is named")
-    if not is_known(row.model):
+    sample, version = sample_shape(row.input_shape), torch_version(row.framework_version)
+    nvidia = nvidia_row(row, sample, version) if is_nvidia(row) else None
+    name = row.model
+    if nvidia is not None:
+        name, sample, version = nvidia.name, nvidia.sample, nvidia.torch
+    if not is_known(name):
         raise _ReasonError(f"no definition of {_family(row.model)}")
     batch = row.batch_per_gpu
     if batch is None or batch < 1 or batch != int(batch):
         raise _ReasonError("no batch is given")
-    version = torch_version(row.framework_version)
     if row.layout not in _LAYOUTS:
         raise _ReasonError(f"no such layout is known: {row.layout}")
-    sample = sample_shape(row.input_shape)
-    precision, recipe = _precision(row, version)
+    precision = _precision(row, nvidia is not None)
     job = Reference(
-        row.model,
+        name,
         _task(row),
         "fp32" if precision.name == "tf32" else precision.name,
-        recipe,
-        _layout(row, sample),
+        nvidia.recipe if nvidia is not None and precision.autocast else "autocast",
+        _layout(row, sample, "" if nvidia is None else nvidia.layout),
         sample,
-        2 if version is None or version >= (2, 0) else 1,
+        1 if nvidia is not None or (version is not None and version < (2, 0)) else 2,
         merged=row.source == "timm" and row.task == "infer" and version is not None and version >= _FIRST_MERGED,
     )
     compiled = bool(row.compiled)
-    return Case(row, device, job, int(batch), precision, compiled, version, _measured_s(row, int(batch), sample))
+    counted = None if nvidia is None else nvidia.counted
+    measured_s = _measured_s(row, int(batch), sample, counted)
+    return Case(row, device, job, int(batch), precision, compiled, version, measured_s)
 
 
 def _device(row: Row) -> Device:
@@ -144,34 +148,26 @@ def _task(row: Row) -> Task:
     return "gradients" if row.source == "neusight" else "train"
 
 
-def _precision(row: Row, version: tuple[int, int] | None) -> tuple[Precision, Recipe]:
-    nvidia = row.model.startswith(("nv:", "nv-dle:"))
-    named = row.precision
-    if named == "fp16" and nvidia:
-        return PRECISIONS["amp-fp16"], "o2"
-    if named not in PRECISIONS:
-        raise _ReasonError(f"no such precision is known: {named}" if named else "no precision is given")
-    if row.source == "neusight":
-        return STRICT_FP32, "autocast"
-    if not nvidia:
-        return PRECISIONS[named], "autocast"
-    native = version is not None and version >= _FIRST_NATIVE
-    o2 = not native and "resnet" not in row.model and "ConvNets" not in row.model
-    if "bert" in row.model or "transformerxl" in row.model:
-        o2 = True  # their scripts stayed with apex
-    return PRECISIONS[named], "o2" if o2 else "autocast-scaled"
+def _precision(row: Row, nvidia: bool) -> Precision:
+    if row.precision == "fp16" and nvidia:
+        return PRECISIONS["amp-fp16"]
+    if row.precision not in PRECISIONS:
+        raise _ReasonError(f"no such precision is known: {row.precision}" if row.precision else "no precision is given")
+    return STRICT_FP32 if row.source == "neusight" else PRECISIONS[row.precision]
 
 
-def _layout(row: Row, sample: tuple[int, ...]) -> str:
-    found = _LAYOUTS[row.layout]
+def _layout(row: Row, sample: tuple[int, ...], usual: str) -> str:
+    found = _LAYOUTS[row.layout] or usual
     return found or ("nchw" if len(sample) == 3 else "")
 
 
-def _measured_s(row: Row, batch: int, sample: tuple[int, ...]) -> float:
+def _measured_s(row: Row, batch: int, sample: tuple[int, ...], counted: float | None) -> float:
     if row.step_s:
         return row.step_s
     if not row.throughput:
         raise _ReasonError("no time is given")
+    if counted is not None:
+        return batch * counted / row.throughput
     if row.unit in _SAMPLES:
         return batch / row.throughput
     if row.unit == "tok/s" and len(sample) == 1:
