@@ -24,8 +24,10 @@ calibrate: $(STAMP)
 	$(BIN)/python -W ignore -m benchmarks.calibrate
 	$(BIN)/python -W ignore -m benchmarks.validate
 
+# Where there is no GPU it says so and does nothing.
 gpu-check: $(STAMP)
-	$(BIN)/python -m benchmarks.gpu_check
+	$(BIN)/python -m benchmarks.borrowed_gpu --minutes 20
+	$(BIN)/python -m benchmarks.gpu_section
 
 graphs: $(STAMP)
 	$(BIN)/python -m whichgpu.workloads.ship

@@ -1,225 +1,182 @@
-"""Is what the phantom GPU records what a GPU launches? ``make gpu-check`` compares the two, op by op.
+"""Is what is predicted what a GPU does? The two compared op by op, kernel by kernel, byte by byte.
 
-For some built-in jobs, on a machine with a CUDA GPU: the step is captured on the phantom GPU and its time predicted;
-then the same step runs on the GPU, its ops are written down as torch dispatches them, its peak of allocated memory is
-read and ten steps are timed. What differs is printed; the whole goes to ``benchmarks/results/`` and into
-docs/accuracy.md. Without a GPU it says so and does nothing.
+For built-in jobs and example scripts, on a machine with a CUDA GPU: first everything is predicted and written down,
+with nothing run; then each runs on the GPU in a process of its own, its ops, kernels, memory and time are noted, and
+the differences told. All goes to a JSON file, which `benchmarks.gpu_section` puts into docs/accuracy.md.
+`benchmarks.borrowed_gpu` is the command.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-import platform
-import statistics
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import date
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.sections import replace_section, table
-from whichgpu.graph import Job
-from whichgpu.units import GIB, MILLI
-
-ROOT = Path(__file__).parents[1]
-RESULTS = Path(__file__).parent / "results"
-PAGE = ROOT / "docs" / "accuracy.md"
-WARMUP_STEPS, TIMED_STEPS = 3, 10
-
-
-@dataclass(frozen=True)
-class Case:
-    """One job as it is checked."""
-
-    job: str
-    batch: int
-    precision: str
-    layout: str = ""
-
-
-CASES = (
-    Case("mnist", 64, "fp32", "nchw"),
-    Case("resnet50", 32, "amp-fp16", "nchw"),
-    Case("resnet50", 32, "amp-fp16", "channels_last"),
-    Case("gpt2", 2, "amp-fp16"),
-    Case("gpt2", 2, "fp32"),
-    Case("bert-base", 8, "amp-bf16"),
-    Case("vit-b16", 16, "bf16"),
-    Case("lstm", 32, "fp32"),
-    Case("unet-sd15", 1, "amp-fp16"),
+from benchmarks.gpu_cases import (
+    CASES,
+    Case,
+    Found,
+    Prediction,
+    found_from_form,
+    prediction_from_form,
+    to_form,
 )
 
-# What only one side writes down: autograd's bookkeeping never reaches a GPU, and torch names copies by their arguments.
-_SILENT = frozenset({"aten.detach.default", "aten.alias.default", "aten.lift_fresh.default"})
+SCHEMA = "whichgpu.gpu-check/1"
+CASE_S = 180.0
+NO_GPU = "torch finds no CUDA GPU here. Run it where there is one (docs/calibration.md says how to borrow one)."
 
 
-@dataclass(frozen=True)
-class CheckedCase:
-    """What came out of one case.
-
-    Attributes:
-        case: The case.
-        ops: Ops the phantom GPU recorded.
-        differences: Lines of a diff of the two op lists, "-" only on the phantom GPU, "+" only on the GPU.
-        peak_bytes: Peak of the captured step's tensors.
-        measured_peak_bytes: Peak of allocated memory on the GPU; None if the step did not run there.
-        predicted_s: Step time predicted before anything ran; None if no device file has this GPU.
-        measured_s: Median step time; None if the step did not run.
-        error: Why it did not run.
-    """
-
-    case: Case
-    ops: int
-    differences: tuple[str, ...]
-    peak_bytes: int
-    measured_peak_bytes: int | None
-    predicted_s: float | None
-    measured_s: float | None
-    error: str = ""
-
-
-def phantom_names(job: Job) -> list[str]:
-    """Return the names of the ops of a captured step, in order."""
-    return [op.name for op in job.graph.ops for _ in range(op.repeat) if op.name not in _SILENT]
-
-
-def difference(phantom: Sequence[str], real: Sequence[str]) -> tuple[str, ...]:
-    """Return where two op lists differ, as lines of a diff without context."""
-    lines = difflib.unified_diff(phantom, real, "phantom", "GPU", lineterm="", n=0)
+def difference(predicted: Sequence[str], real: Sequence[str]) -> tuple[str, ...]:
+    """Return where two op lists differ, as lines of a diff without context: "-" only predicted, "+" only on the GPU."""
+    lines = difflib.unified_diff(predicted, real, "predicted", "GPU", lineterm="", n=0)
     return tuple(line for line in lines if not line.startswith(("---", "+++")))
 
 
-def dispatched_names(step: Callable[[], Any]) -> list[str]:
-    """Return the names of the ops torch dispatches on the GPU in one call of `step`, in order."""
-    import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
+@dataclass(frozen=True)
+class Checked:
+    """A case, predicted and run.
 
-    names: list[str] = []
+    Attributes:
+        predicted: What was predicted, its list of ops left out.
+        found: What it did, likewise.
+        differences: Lines of a diff of the two lists; None where one of them is missing.
+    """
 
-    class Watch(TorchDispatchMode):  # type: ignore[misc]
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            out = func(*args, **(kwargs or {}))
-            name = _name(func, args, out)
-            if name and name not in _SILENT:
-                names.append(name)
-            return out
+    predicted: Prediction
+    found: Found
+    differences: tuple[str, ...] | None
 
-    def _on_gpu(values: Any) -> list[bool]:
-        flat = values if isinstance(values, (list, tuple)) else (values,)
-        return [v.is_cuda for v in flat if isinstance(v, torch.Tensor)]
-
-    def _name(func: Any, args: Any, out: Any) -> str:
-        before, after = _on_gpu(args), _on_gpu(out)
-        if str(func) in ("aten._to_copy.default", "aten.copy_.default") and before and after:
-            if not all(before) and all(after):
-                return "memcpy.h2d"
-            if all(before) and not any(after):
-                return "memcpy.d2h"
-        return str(func) if any((*before, *after)) else ""
-
-    with Watch():
-        step()
-    torch.cuda.synchronize()
-    return names
+    @classmethod
+    def of(cls, predicted: Prediction, found: Found) -> Checked:
+        """Return both with where their op lists differ; the lists themselves need not be kept then."""
+        known = bool(predicted.ops and found.ops)
+        differences = difference(predicted.ops, found.ops) if known else None
+        return cls(replace(predicted, ops=()), replace(found, ops=()), differences)
 
 
-def check(case: Case, gpu: str) -> CheckedCase:
-    """Return the comparison of one case on the GPU of this machine."""
-    from whichgpu.errors import WhichGpuError
-    from whichgpu.estimate import estimate
-    from whichgpu.workloads.ship import capture_workload
-
-    job = capture_workload(case.job, case.batch, case.precision, case.layout)
-    names = phantom_names(job)
-    try:
-        predicted_s = estimate(job, gpu).step_s
-    except WhichGpuError:
-        predicted_s = None
-    peak = job.graph.peak_bytes()
-    try:
-        real, measured_peak, measured_s = _run(case)
-    except Exception as error:  # a case that fails must not lose the others
-        return CheckedCase(
-            case, len(names), (), peak, None, predicted_s, None, f"{type(error).__name__}: {error}"[:500]
-        )
-    return CheckedCase(case, len(names), difference(names, real), peak, measured_peak, predicted_s, measured_s)
-
-
-def _run(case: Case) -> tuple[list[str], int, float]:
-    """Return the ops of a step on the GPU, the peak of allocated memory in bytes, and the median step in seconds."""
-    import torch
-
-    from whichgpu.workloads import definition
-
-    torch.cuda.empty_cache()
-    step = definition(case.job).training_step(case.batch, "cuda", case.precision, case.layout)
-    for _ in range(WARMUP_STEPS):
-        step()
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    step()
-    torch.cuda.synchronize()
-    peak = torch.cuda.max_memory_allocated()
-    times = []
-    for _ in range(TIMED_STEPS):
-        start = time.perf_counter()
-        step()
-        torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return dispatched_names(step), peak, statistics.median(times)
-
-
-def section(machine: dict[str, str], checked: Sequence[CheckedCase]) -> str:
-    """Return the section of docs/accuracy.md, as Markdown."""
-    rows = [
-        [
-            " ".join(filter(None, (c.case.job, f"batch {c.case.batch}", c.case.precision, c.case.layout))),
-            str(c.ops),
-            c.error or str(sum(line.startswith(("+", "-")) for line in c.differences)),
-            f"{c.peak_bytes / GIB:.2f}",
-            "–" if c.measured_peak_bytes is None else f"{c.measured_peak_bytes / GIB:.2f}",
-            "–" if c.predicted_s is None else f"{c.predicted_s / MILLI:.1f}",
-            "–" if c.measured_s is None else f"{c.measured_s / MILLI:.1f}",
-        ]
-        for c in checked
-    ]
-    heads = ["job", "ops", "ops that differ", "peak, GiB", "measured", "step, ms", "measured"]
-    return f"{', '.join(machine.values())}.\n\n{table(heads, rows)}"
-
-
-def main() -> None:
-    """Check all cases, print what differs, and write the results."""
+def gpu_machine() -> dict[str, Any] | None:
+    """Return the description of this machine and its first GPU; None if torch finds no GPU."""
     import torch
 
     if not torch.cuda.is_available():
-        print("gpu-check skipped: torch finds no CUDA GPU here. Run it where there is one.")
-        return
-    gpu = torch.cuda.get_device_name(0)
-    machine = {
-        "gpu": gpu,
-        "torch": f"torch {torch.__version__}",
-        "python": f"Python {platform.python_version()}",
-        "date": date.today().isoformat(),
-    }
-    checked = []
-    for case in CASES:
-        found = check(case, gpu)
-        checked.append(found)
-        print(f"{case}: {found.ops} ops, {len(found.differences)} lines differ; {found.error}", flush=True)
-        print("\n".join(found.differences[:40]))
-        _save(machine, checked)
-    replace_section(PAGE, "gpu", section(machine, checked))
-    print(section(machine, checked))
+        return None
+    from whichgpu.measure.calibration.machine import machine_form, power_meter
+    from whichgpu.measure.target import Target
+
+    target = Target.find("cuda:0", "a check")
+    return machine_form(target, power_meter(target))
 
 
-def _save(machine: dict[str, str], checked: Sequence[CheckedCase]) -> None:
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"gpu-check.{machine['gpu'].replace(' ', '_')}.json"
-    document = {"machine": machine, "cases": [asdict(c) for c in checked]}
+def file_stem(machine: dict[str, Any]) -> str:
+    """Return what files of a machine are called after: its GPU."""
+    return "-".join(str(machine["device"]["name"]).casefold().split())
+
+
+def write_predictions(machine: dict[str, Any], folder: Path, longest_s: float) -> Path:
+    """Predict all cases in a process of its own, before anything runs, and return the file they are in."""
+    file = folder / f"gpu-predictions.{file_stem(machine)}.json"
+    command = [sys.executable, "-m", "benchmarks.gpu_predictions", machine["device"]["name"], str(file)]
+    try:
+        subprocess.run(command, timeout=longest_s, check=False)
+    except subprocess.TimeoutExpired:
+        print(f"predictions ended after {longest_s:.0f} s; those written count", flush=True)
+    return file
+
+
+def read_predictions(file: Path) -> dict[str, Prediction]:
+    """Return predictions by the name of their case; none if the file is not there."""
+    if not file.is_file():
+        return {}
+    rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    return {row["name"]: prediction_from_form(row) for row in rows}
+
+
+def run_cases(
+    machine: dict[str, Any], predictions: dict[str, Prediction], folder: Path, until: float, device: str = "cuda"
+) -> list[Checked]:
+    """Run cases one after the other until the time is over, and write all after each.
+
+    Args:
+        machine: Description of the machine.
+        predictions: By the name of their case.
+        folder: Where the results go.
+        until: Of `time.monotonic`.
+        device: "cuda"; "cpu" to try the way through.
+    """
+    checked: list[Checked] = []
+    for number, case in enumerate(CASES):
+        left_s = until - time.monotonic()
+        if left_s < 10:
+            print(f"no time left for {len(CASES) - number} cases", flush=True)
+            break
+        found = run_case(number, case, min(CASE_S, left_s), device)
+        predicted = predictions.get(case.name, Prediction(case.name, error="not predicted"))
+        checked.append(Checked.of(predicted, found))
+        _tell(checked[-1])
+        save(machine, checked, folder)
+    return checked
+
+
+def run_case(number: int, case: Case, longest_s: float, device: str) -> Found:
+    """Return what a case did in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "found.json"
+        command = [sys.executable, "-m", "benchmarks.gpu_run", str(number), str(file), device]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=longest_s, check=False)
+        except subprocess.TimeoutExpired:
+            return Found(case.name, error=f"took longer than {longest_s:.0f} s and was ended")
+        if not file.is_file():
+            return Found(case.name, error=f"died: {' '.join(done.stderr.split())[-300:]}")
+        return found_from_form(json.loads(file.read_text(encoding="utf-8")))
+
+
+def _tell(checked: Checked) -> None:
+    p, f = checked.predicted, checked.found
+    step = f"step {_ms(p.step_s)} predicted, {_ms(f.step_s)} found"
+    lines = checked.differences or ()
+    print(f"{p.name}: {step}; {len(lines)} lines of ops differ; {p.error or f.error}", flush=True)
+    print("\n".join(lines[:20]), flush=True)
+
+
+def _ms(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{seconds * 1e3:.2f} ms"
+
+
+def save(machine: dict[str, Any], checked: Sequence[Checked], folder: Path) -> Path:
+    """Write a document of all that was checked, and return its file."""
+    file = folder / f"gpu-check.{file_stem(machine)}.json"
+    rows = [
+        {"predicted": to_form(c.predicted), "found": to_form(c.found), "differences": c.differences} for c in checked
+    ]
+    document = {"schema": SCHEMA, "machine": machine, "rows": rows}
     file.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return file
 
 
-if __name__ == "__main__":
-    main()
+def read_checked(file: Path) -> tuple[dict[str, Any], list[Checked]]:
+    """Return the machine and the cases of a file that `save` wrote.
+
+    Raises:
+        ValueError: If it is another kind of file.
+    """
+    document = json.loads(file.read_text(encoding="utf-8"))
+    if document.get("schema") != SCHEMA:
+        raise ValueError(f"{file}: schema is {document.get('schema')!r}; expected {SCHEMA!r}.")
+    rows = document["rows"]
+    return document["machine"], [
+        Checked(
+            prediction_from_form(r["predicted"]),
+            found_from_form(r["found"]),
+            None if r["differences"] is None else tuple(r["differences"]),
+        )
+        for r in rows
+    ]

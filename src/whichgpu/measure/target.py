@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from whichgpu.errors import MeasureError, MissingExtraError, OptionError, UnknownNameError
+from whichgpu.errors import MeasureError, MissingExtraError, OptionError
 from whichgpu.graph import Precision
 
 
@@ -79,11 +79,10 @@ class Target:
 
     @classmethod
     def _reported(cls, device: str, reported: str) -> Target:
-        from whichgpu.devices import find_device
+        from whichgpu.devices.detect_gpu import GpuReading, known_gpu
 
-        try:
-            known = find_device(reported)
-        except UnknownNameError:
+        known = known_gpu(GpuReading(reported, _memory_bytes(device)))
+        if known is None:
             return cls(device, reported, reported, (f"{reported!r} is in no device file.",))
         return cls(device, known.name, known.short_name)
 
@@ -124,3 +123,13 @@ class Target:
             yield
         finally:
             torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+def _memory_bytes(device: str) -> float | None:
+    """Return the memory of a GPU, which tells variants of one name apart; None if torch does not tell it."""
+    import torch
+
+    try:
+        return float(torch.cuda.get_device_properties(torch.device(device)).total_memory)
+    except (RuntimeError, AssertionError):  # the latter is what a torch without CUDA raises
+        return None
