@@ -24,6 +24,17 @@ def forward_backward(module, *shape, dtype=torch.float32):
     return step
 
 
+def test_cudnn_attention_where_it_is_wanted_alone(record, names):
+    def step():
+        q = torch.randn(2, 4, 64, 32, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.CUDNN_ATTENTION):
+            functional.scaled_dot_product_attention(q, q, q, is_causal=True).sum().backward()
+
+    found = names(record(step))
+    assert found["aten._scaled_dot_product_cudnn_attention.default"] == 1
+    assert found["aten._scaled_dot_product_cudnn_attention_backward.default"] == 1
+
+
 def test_dropout_is_one_fused_op(record, names):
     found = names(record(forward_backward(nn.Dropout(0.3), 4, 4)))
     assert found["aten.native_dropout.default"] == 1

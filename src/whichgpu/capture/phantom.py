@@ -26,6 +26,7 @@ from whichgpu.capture import (
     threads,
 )
 from whichgpu.capture.autocast import Autocast
+from whichgpu.capture.device_class import device_class
 from whichgpu.capture.fake_device import FakeDevice
 from whichgpu.capture.function_mode import PhantomFunctions, device_type
 from whichgpu.capture.patches import Patches
@@ -108,6 +109,7 @@ def _install_torch(patches: Patches, phantom: Phantom, autocast: Autocast) -> No
         "clear_autocast_cache",
         _then(torch.clear_autocast_cache, autocast.clear),
     )
+    patches.set(torch, "device", device_class(lambda number: torch._C.device("cuda", number)))
     plain_backward = torch.autograd._engine_run_backward
 
     def run_backward(*args: Any, **kwargs: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from whichgpu.capture.script.launcher import ENVIRONMENT
 from whichgpu.graph import job_from_document
 
 LAUNCHED = """
@@ -61,7 +62,7 @@ def test_a_wrapped_model(script, phantom, name):
     brings = name in ("DistributedDataParallel", "FullyShardedDataParallel")
     batch = "torch.ones(2, 8)" if brings else 'torch.ones(2, 8, device="cuda")'
     call = script(LAUNCHED.format(wrapped=WRAPPED[name], batch=batch))
-    outcome = phantom(call, world_size=4, is_launched=True)
+    outcome = phantom(call, world_size=4, variables=ENVIRONMENT)
     assert outcome.status == "done", outcome.traceback
     assert outcome.seen.wrappers == [name]
     ops = job_from_document(outcome.job).graph.ops

@@ -279,3 +279,47 @@ def test_an_optimizer_made_when_it_first_steps(script, job):
     assert found.options["optimizers"] == ("SGD",)
     assert found.options["step_ends_with"] == "optimizer"
     assert NO_OPTIMIZER not in found.notes
+
+
+def test_tf32_in_the_newer_way(script, job):
+    allow = "torch.backends.cuda.matmul.allow_tf32 = False\ntorch.backends.cuda.matmul.fp32_precision = 'tf32'\n"
+    assert job(script(START + allow + LOOP)).precision == "tf32"
+
+
+def test_gradients_added_up_for_two_optimizers(script, job):
+    text = START.replace(
+        "optimizer = torch.optim.AdamW(model.parameters())",
+        "parts = [torch.optim.SGD(model[0].parameters(), 0.1), torch.optim.AdamW(model[2].parameters())]",
+    )
+    loop = """
+for i in range(5):
+    for part in range(4):
+        loss_of(model(torch.ones(6, 8, device=device)), torch.ones(6, dtype=torch.long, device=device)).backward()
+    for optimizer in parts:
+        optimizer.step()
+        optimizer.zero_grad()
+"""
+    found = job(script(text + loop))
+    assert (found.options["micro_batches"], found.samples_per_step) == (4, 24)
+
+
+def test_many_steps_of_one_batch(script, job):
+    loop = """
+x, y = next(iter(loader))
+for i in range(5):
+    optimizer.zero_grad()
+    loss_of(model(x.to(device)), y.to(device)).backward()
+    optimizer.step()
+"""
+    found = job(script(START + loop))
+    assert found.samples_per_step == 10
+    assert found.samples_per_epoch is None
+
+
+def test_a_loader_keeps_its_signature(script, phantom):
+    check = """
+import inspect
+assert list(inspect.signature(DataLoader.__init__).parameters)[:3] == ["self", "dataset", "batch_size"]
+"""
+    outcome = phantom(script(START + check + LOOP))
+    assert outcome.status == "done", outcome.traceback

@@ -78,7 +78,7 @@ def _environment(request: PassRequest) -> dict[str, str]:
     return {
         **os.environ,
         **OFFLINE,
-        **(launcher.ENVIRONMENT if request.is_launched or "WORLD_SIZE" in os.environ else {}),
+        **(request.variables or (launcher.ENVIRONMENT if "WORLD_SIZE" in os.environ else {})),
         "PYTHONPATH": os.pathsep.join([*paths, _PACKAGES]),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",

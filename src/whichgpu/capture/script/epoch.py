@@ -51,7 +51,8 @@ def epoch_seen(seen: Seen, steps_per_epoch: int | None = None, samples_per_step:
     intervals = steady(seen)
     fed = _training_loader(seen, intervals)
     backward = round(median(i.backward_calls for i in intervals)) if intervals else 0
-    alone = seen.marker == "optimizer"
+    # Some optimizers that step one after the other share the gradients, as one would have them.
+    alone = seen.marker in ("optimizer", "optimizers") and not any(i.backward_between for i in intervals)
     sources: list[str] = []
     if fed is None:
         loader, batches = None, max(backward, 1) if alone else 1
@@ -102,7 +103,11 @@ def _first_loader(seen: Seen) -> tuple[LoaderSeen, float] | None:
     if not counts:
         return None
     key = max(counts, key=lambda k: counts[k])
-    return seen.loaders[key], 1.0
+    loader = seen.loaders[key]
+    if len(seen.intervals) > 1 and counts[key] != loader.batches:
+        # One batch fetched, and many steps made of it.
+        return None
+    return loader, 1.0
 
 
 def _samples_per_epoch(samples_per_step: int, steps: int | None, loader: LoaderSeen | None) -> int | None:

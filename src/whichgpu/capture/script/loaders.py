@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import time
 from typing import Any
@@ -45,6 +46,8 @@ def install_in_process(patches: Patches) -> None:
     plain = DataLoader.__init__
     names = list(inspect.signature(plain).parameters)[1:]
 
+    # Frameworks look at its signature to make a loader like another one.
+    @functools.wraps(plain)
     def init(loader: Any, *args: Any, **kwargs: Any) -> None:
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         # Set first: a loader refuses new attributes of some names once it is made.

@@ -38,4 +38,6 @@ def install(patches: Patches, seen: Seen) -> None:
 
 def note_tf32(seen: Seen) -> None:
     """Note whether matrix products may use TF32 by now."""
-    seen.matmul_tf32 = torch.get_float32_matmul_precision() != "highest" or bool(torch.backends.cuda.matmul.allow_tf32)
+    # Asked this way it answers however it was told; the older way it refuses where both were used.
+    own = torch.backends.cuda.matmul.fp32_precision
+    seen.matmul_tf32 = (torch.backends.fp32_precision if own == "none" else own) == "tf32"

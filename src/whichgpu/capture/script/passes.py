@@ -9,7 +9,7 @@ from whichgpu.capture.script.call import ScriptCall
 from whichgpu.capture.script.child_process import run_pass
 from whichgpu.capture.script.epoch import epoch_seen
 from whichgpu.capture.script.job_of import job_of, time_notes, timed_steps
-from whichgpu.capture.script.launcher import without_launcher
+from whichgpu.capture.script.launcher import launch_of
 from whichgpu.capture.script.outcome import PassOutcome, Status
 from whichgpu.capture.script.request import PassKind, PassRequest
 from whichgpu.capture.script.script_run import ScriptRun
@@ -110,12 +110,12 @@ def run_script(
 
 
 def _request(call: ScriptCall, kind: PassKind, options: ScriptOptions) -> PassRequest:
-    inner, world_size = without_launcher(call)
+    launch = launch_of(call)
     return PassRequest(
-        inner,
+        launch.call,
         kind,
-        world_size=world_size,
-        is_launched=inner != call,
+        world_size=launch.processes,
+        variables=launch.variables,
         scratch="",
         seconds=options.seconds,
         allow_writes=options.allow_writes,

@@ -15,6 +15,7 @@ import torch
 import torch._dynamo  # looks at torch.cuda when it is first imported
 from torch.utils import _device
 
+from whichgpu.capture.device_class import device_class
 from whichgpu.capture.patches import Patches
 
 CPU = torch.device("cpu")
@@ -29,6 +30,7 @@ def install(patches: Patches, *, pretends_cuda: bool) -> None:
         patches: What is replaced, to be put back.
         pretends_cuda: Whether torch.cuda says that there is a GPU, for scripts that refuse to run without.
     """
+    patches.set(torch, "device", device_class(lambda number: CPU))
     constructors: list[Any] = list(_device._device_constructors())
     for plain in constructors:
         name = plain.__name__

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from whichgpu.capture.script.call import ScriptCall
@@ -22,7 +23,7 @@ class PassRequest:
         allow_writes: Whether the script may write where it wants.
         pretends_cuda: Whether torch says in the real pass that there is a GPU, which is then this CPU.
         world_size: Processes the script was to train with.
-        is_launched: Whether a launcher would have started it.
+        variables: What a launcher would have told it in its environment; empty if none would have started it.
         on_gpu: Whether a script that trains on the CPU is taken for one that puts its model on a GPU.
         step_marker: "module:function" whose return ends a step; "" to find out.
     """
@@ -34,13 +35,13 @@ class PassRequest:
     allow_writes: bool = False
     pretends_cuda: bool = False
     world_size: int = 1
-    is_launched: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
     step_marker: str = ""
     on_gpu: bool = False
 
     def to_document(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
-        return {**asdict(self), "call": self.call.to_document()}
+        return {**asdict(self), "call": self.call.to_document(), "variables": dict(self.variables)}
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> PassRequest:

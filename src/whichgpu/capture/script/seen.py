@@ -36,6 +36,8 @@ class Interval:
         loading_s: Part of it spent waiting for the step's batches.
         apart_s: Part of it spent on what is no part of a step: evaluation, rollouts, loading for them.
         backward_calls: Backward passes that fill gradients, those inside of an optimizer's step left out.
+        optimizer_steps: Steps of optimizers.
+        backward_between: Backward passes after the first of these.
         training_calls: Calls of models from outside, with gradients.
         evaluation_calls: Calls of models from outside, without gradients.
         batches: Batches fetched, by loader.
@@ -46,6 +48,8 @@ class Interval:
     loading_s: float = 0.0
     apart_s: float = 0.0
     backward_calls: int = 0
+    optimizer_steps: int = 0
+    backward_between: int = 0
     training_calls: int = 0
     evaluation_calls: int = 0
     batches: dict[str, int] = field(default_factory=dict)

@@ -86,6 +86,7 @@ class StepEnds:
         self._watch.in_optimizer = False
         if not self._watch.is_here:
             return
+        self._watch.interval.optimizer_steps += 1
         if not any(optimizer is o for o in self._stepped) and self._brings_weights(optimizer):
             self._note_new(optimizer)
         if self._marker:

@@ -126,7 +126,9 @@ class ScriptWatch:
                 self.in_backward = was_in
                 if not was_in and self.is_here:
                     self._note_trained()
-                    self.interval.backward_calls += fills_gradients and not self.in_optimizer
+                    if fills_gradients and not self.in_optimizer:
+                        self.interval.backward_calls += 1
+                        self.interval.backward_between += self.interval.optimizer_steps > 0
                     self.on_backward()
 
         return backward
