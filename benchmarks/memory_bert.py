@@ -1,0 +1,139 @@
+"""BERT large as the documentation of transformers trained it on one GPU, step by step with less memory.
+
+Source: huggingface/transformers, docs "Efficient Training on a Single GPU" (2022): a V100 of 16 GB, 512 sequences of 512
+tokens, sequence classification by Trainer; what NVML read at the end of each run. Of that time are AdamW of transformers
+(one tensor after the other), gradients cleared to zero, attention as products and softmax, reentrant checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from whichgpu.graph import Job
+
+_TOKENS = 512
+
+
+@dataclass(frozen=True)
+class Case:
+    """One of its runs.
+
+    Attributes:
+        batch: Sequences of a micro-batch.
+        micro_batches: Of a step.
+        checkpointed: Whether activations are checkpointed.
+        half: Whether it trains under autocast in float16.
+        optimizer: "adamw", "adafactor" or "adam8bit(bnb)".
+    """
+
+    batch: int
+    micro_batches: int
+    checkpointed: bool
+    half: bool
+    optimizer: str
+
+    @property
+    def label(self) -> str:
+        """A name for files."""
+        parts = (self.batch, self.micro_batches, "ckpt" * self.checkpointed, "fp16" * self.half, self.optimizer[:9])
+        return "-".join(str(p) for p in parts if p)
+
+    @property
+    def words(self) -> str:
+        """What a table calls it."""
+        parts = [
+            f"batch {self.batch}" + (f" x {self.micro_batches}" if self.micro_batches > 1 else ""),
+            "amp-fp16" if self.half else "fp32",
+            "checkpointing" * self.checkpointed,
+            {"adamw": "AdamW", "adafactor": "Adafactor"}.get(self.optimizer, "8-bit Adam"),
+        ]
+        return ", ".join(filter(None, parts))
+
+
+def captured(case: Case) -> Job:
+    """Return one step of a run."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    from whichgpu.capture import capture, phantom_gpu
+
+    config = BertConfig(
+        vocab_size=30_522,
+        hidden_size=1024,
+        num_hidden_layers=24,
+        num_attention_heads=16,
+        intermediate_size=4096,
+        attn_implementation="eager",
+    )
+    with phantom_gpu():
+        with torch.device("cuda"):
+            model: Any = BertForSequenceClassification(config).train()
+        if case.checkpointed:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
+            model.enable_input_require_grads()
+        optimizer = _optimizer(case.optimizer, model)
+        scaler = torch.amp.GradScaler("cuda", enabled=case.half)
+        tokens = torch.randint(0, 30_000, (case.batch, _TOKENS)).cuda()
+        labels = torch.randint(0, 2, (case.batch,)).cuda()
+
+        def step() -> None:
+            for _ in range(case.micro_batches):
+                with torch.autocast("cuda", dtype=torch.float16, enabled=case.half):
+                    loss = model(input_ids=tokens, labels=labels).loss / case.micro_batches
+                scaler.scale(loss).backward()
+            scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=False)
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad(set_to_none=False)
+
+        with _softmax_of_torch_1_10():
+            return capture(step, name="bert-large", samples_per_step=case.batch * case.micro_batches)
+
+
+@contextmanager
+def _softmax_of_torch_1_10() -> Iterator[None]:
+    """Let softmax keep its input beside its result for the backward pass.
+
+    So it did until torch 1.11, where `_softmax_backward_data` came to take the input's number format alone.
+    Source: tools/autograd/derivatives.yaml of torch 1.10 and 1.11.
+    """
+    import torch
+    from torch.nn import functional
+
+    class Softmax(torch.autograd.Function):  # type: ignore[misc]
+        @staticmethod
+        def forward(ctx: Any, x: Any, dim: int) -> Any:
+            y = torch._softmax(x, dim, False)
+            ctx.save_for_backward(x, y)
+            ctx.dim = dim
+            return y
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            x, y = ctx.saved_tensors
+            return torch._softmax_backward_data(grad, y, ctx.dim, x.dtype), None
+
+    def softmax(x: Any, dim: int = -1, **kwargs: Any) -> Any:
+        # Under autocast it computes in float32.
+        return Softmax.apply(x.float(), dim)
+
+    plain = functional.softmax
+    functional.softmax = softmax
+    try:
+        yield
+    finally:
+        functional.softmax = plain
+
+
+def _optimizer(name: str, model: Any) -> Any:
+    import torch
+
+    if name == "adafactor":
+        from transformers.optimization import Adafactor
+
+        return Adafactor(model.parameters(), lr=1e-3, scale_parameter=False, relative_step=False)
+    return torch.optim.AdamW(model.parameters(), lr=5e-5, foreach=False)
