@@ -1,8 +1,9 @@
 """BERT large as the documentation of transformers trained it on one GPU, step by step with less memory.
 
-Source: huggingface/transformers, docs "Efficient Training on a Single GPU" (2022): a V100 of 16 GB, 512 sequences of 512
-tokens, sequence classification by Trainer; what NVML read at the end of each run. Of that time are AdamW of transformers
-(one tensor after the other), gradients cleared to zero, attention as products and softmax, reentrant checkpoints.
+Source: huggingface/transformers, docs "Efficient Training on a Single GPU" (2022): a V100 of 16 GB, 512 sequences of
+512 tokens, sequence classification by Trainer; what NVML read at the end of each run. Of that time are AdamW of
+transformers (one tensor after the other), gradients cleared to zero, attention as products and softmax, reentrant
+checkpoints.
 """
 
 from __future__ import annotations
@@ -117,12 +118,12 @@ def _softmax_of_torch_1_10() -> Iterator[None]:
             x, y = ctx.saved_tensors
             return torch._softmax_backward_data(grad, y, ctx.dim, x.dtype), None
 
-    def softmax(x: Any, dim: int = -1, **kwargs: Any) -> Any:
+    def softmax(x: Any, dim: int | None = -1, _stacklevel: int = 3, dtype: Any = None) -> Any:
         # Under autocast it computes in float32.
         return Softmax.apply(x.float(), dim)
 
     plain = functional.softmax
-    functional.softmax = softmax
+    functional.softmax = softmax  # type: ignore[assignment]
     try:
         yield
     finally:

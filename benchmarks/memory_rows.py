@@ -1,6 +1,6 @@
 """Predicted memory held against published figures whose configuration can be built again.
 
-Run: ``python -m benchmarks.memory_rows`` (needs ../shared/measurements); with --write it fills docs/accuracy.md, too.
+Run: ``python -m benchmarks.memory_rows`` (needs ../shared/measurements); with --write it fills docs/memory.md, too.
 Each job is captured on the phantom GPU as its source describes it, with the defaults of its day, and kept in
 benchmarks/.cache.
 """
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,7 +30,7 @@ from whichgpu.units import MIB
 
 ROOT = Path(__file__).parents[1]
 MEASUREMENTS = ROOT.parent / "shared" / "measurements" / "memory.csv.gz"
-PAGE = ROOT / "docs" / "accuracy.md"
+PAGE = ROOT / "docs" / "memory.md"
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def _bert_rows() -> Iterator[MemoryRow]:
             row["precision"] == "amp-fp16",
             row["optimizer"],
         )
-        job = kept(f"bert-{case.label}", lambda case=case: memory_bert.captured(case))
+        job = kept(f"bert-{case.label}", partial(memory_bert.captured, case))
         graph = _eight_bits(job.graph) if case.optimizer.startswith("adam8bit") else job.graph
         found = GraphMemory(graph).on(device)
         # The source read 1,343 MiB before the model was loaded: a context with all kernels, as CUDA 11 had it.
@@ -91,7 +93,7 @@ def _litgpt_rows() -> Iterator[MemoryRow]:
         if not model.endswith("-lora") or model.removesuffix("-lora") not in memory_litgpt.MODELS:
             continue
         name, batch = model.removesuffix("-lora"), int(float(row["batch_per_gpu"]))
-        job = kept(f"litgpt-{name}-{batch}", lambda name=name, batch=batch: memory_litgpt.captured(name, batch))
+        job = kept(f"litgpt-{name}-{batch}", partial(memory_litgpt.captured, name, batch))
         found = GraphMemory(job.graph).on(device)
         published = _bytes(row)
         words = f"{name}, LoRA, bf16, {batch} x {memory_litgpt.MODELS[name].longest}"
@@ -128,7 +130,7 @@ def _bytes(row: dict[str, Any]) -> float | None:
 
 
 def section(found: list[MemoryRow]) -> str:
-    """Return the table of docs/accuracy.md, as Markdown."""
+    """Return the section of docs/memory.md, as Markdown."""
     errors = [abs(r.error) for r in found]
     low = sorted(r.error for r in found)
     lines = [
@@ -142,25 +144,22 @@ def section(found: list[MemoryRow]) -> str:
         for r in found
     ]
     head = (
-        (
-            f"{len(found)} rows; median absolute error {median(errors):.1%}, largest {max(errors):.1%}; too optimistic by "
-            f"more than 5 % in {sum(e < -0.05 for e in low)} rows, by more than 10 % in {sum(e < -0.1 for e in low)}."
-        )
-        .replace("%", " %")
-        .replace("  %", " %")
+        f"{len(found)} rows; median absolute error {median(errors):.1%}, largest {max(errors):.1%}; too optimistic by "
+        f"more than 5 % in {sum(e < -0.05 for e in low)}, by more than 10 % in {sum(e < -0.1 for e in low)}."
     )
+    head = re.sub(r"(?<=\d)%", " %", head)
     return f"{head}\n\n{table(['job', 'figure', 'published, MiB', 'predicted', 'error'], lines)}"
 
 
 def main() -> None:
-    """Print the table; with --write put it into docs/accuracy.md."""
+    """Print the table; with --write put it into docs/memory.md."""
     if not MEASUREMENTS.exists():
         print(f"memory rows skipped: there is no {MEASUREMENTS}.")
         return
     text = section(list(rows()))
     print(text)
     if "--write" in sys.argv[1:]:
-        replace_section(PAGE, "memory", text)
+        replace_section(PAGE, "rows", text)
 
 
 if __name__ == "__main__":

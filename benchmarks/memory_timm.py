@@ -3,24 +3,43 @@
 timm's benchmark begins at 512 images and goes down a fixed ladder until a step fits 24 GB. So each of its rows says two
 things: its batch fits, and the rung above does not. Both are held against the prediction.
 
-Source: huggingface/pytorch-image-models, benchmark.py and results/benchmark-train-amp-*-rtx3090.csv, torch 1.12.
+Run: ``python -m benchmarks.memory_timm`` (needs ../shared/measurements and timm; an hour the first time); with --write
+it fills docs/memory.md, too.
+Source: huggingface/pytorch-image-models, benchmark.py and results/benchmark-train-amp-nchw-pt112-cu113-rtx3090.csv.
 """
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import math
+import sys
 import zlib
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from benchmarks.bert_large import CACHE
+from benchmarks.sections import replace_section, table
 from whichgpu.graph import Job, job_from_document, job_to_document
 from whichgpu.graph.affine import evaluate, merge
+from whichgpu.memory.replay import OutOfDeviceMemory, replay
+from whichgpu.memory.scratch import workspaces
 from whichgpu.references.timm_models import import_timm
+from whichgpu.units import GIB, KIB
 
 _FIRST_BATCH = 512
 _CAPTURE_BATCHES = (11, 13)
+_MODELS = 110
+# "GPU 0; 23.70 GiB total capacity; ... free; ... reserved in total by PyTorch": what CUDA reports of an RTX 3090, and
+# the median of what ten public logs of torch 1.x leave for the context, 0.3 to 2.0 GiB: CUDA 11 loaded all kernels.
+_REPORTED_BYTES = 23.70 * GIB
+_CONTEXT_BYTES = 1.4 * GIB
+_CUBLAS_BYTES = (2 * 4096 + 8 * 16) * KIB
+ROOT = Path(__file__).parents[1]
+MEASUREMENTS = ROOT.parent / "shared" / "measurements" / "timm.csv.gz"
+PAGE = ROOT / "docs" / "memory.md"
 
 
 def ladder() -> list[int]:
@@ -90,3 +109,105 @@ def _capture(name: str, layout: str, batch: int, image: tuple[int, int, int]) ->
 def sample(models: list[str], count: int) -> list[str]:
     """Return `count` of `models`, the same ones every time and with no other order than chance."""
     return sorted(models, key=lambda name: zlib.crc32(name.encode()))[:count]
+
+
+@dataclass(frozen=True)
+class Rungs:
+    """What is predicted of one model.
+
+    Attributes:
+        model: Its name.
+        batch: The largest that trained.
+        allocated_bytes: Predicted at that batch.
+        fits: Whether it is predicted to fit.
+        above: The next larger batch; None if there is none.
+        above_fits: Whether that is predicted to fit.
+    """
+
+    model: str
+    batch: int
+    allocated_bytes: int
+    fits: bool
+    above: int | None
+    above_fits: bool
+
+    @property
+    def statements(self) -> list[bool]:
+        """Whether each of the row's one or two statements is predicted right."""
+        return [self.fits, *([not self.above_fits] if self.above else [])]
+
+
+def checked(model: str, row: dict[str, str]) -> Rungs:
+    """Return the predictions of one row."""
+    width = tuple(int(n) for n in row["input_shape"].split("x"))
+    document = template(model, "nchw", (width[0], width[1], width[2]))
+    batch = int(row["batch_per_gpu"])
+    rungs = ladder()
+    place = rungs.index(batch)
+    above = rungs[place - 1] if place else None
+    limit = int(_REPORTED_BYTES - _CONTEXT_BYTES)
+
+    def fits(size: int) -> bool:
+        graph = job_at(document, size).graph
+        try:
+            replay(graph, workspaces(graph, _CUBLAS_BYTES), limit_bytes=limit)
+        except OutOfDeviceMemory:
+            return False
+        return True
+
+    graph = job_at(document, batch).graph
+    allocated = replay(graph, workspaces(graph, _CUBLAS_BYTES)).allocated_bytes
+    return Rungs(model, batch, allocated, fits(batch), above, above is not None and fits(above))
+
+
+def section(found: list[Rungs]) -> str:
+    """Return the section of docs/memory.md, as Markdown."""
+    statements = [right for rungs in found for right in rungs.statements]
+    exact = sum(all(r.statements) for r in found)
+    pessimistic, optimistic = sum(not r.fits for r in found), sum(r.above_fits for r in found)
+    lines = [
+        [
+            r.model,
+            str(r.batch),
+            f"{r.allocated_bytes / GIB:.1f}",
+            "fits" if r.fits else "**does not**",
+            str(r.above or ""),
+            "" if r.above is None else "**fits**" if r.above_fits else "does not",
+        ]
+        for r in sorted(found, key=lambda r: (all(r.statements), r.model))
+    ]
+    share = f"{sum(statements) / len(statements):.1%}".replace("%", " %")
+    return (
+        f"{len(found)} models drawn at random, {len(statements)} statements, {share} of them right; for {exact} models "
+        f"the very rung. Too pessimistic: {pessimistic}. Too optimistic: {optimistic}.\n\n"
+        + table(["model", "trained at", "allocated, GiB", "predicted", "not at", "predicted"], lines)
+    )
+
+
+def main() -> None:
+    """Print the section; with --write put it into docs/memory.md."""
+    if not MEASUREMENTS.exists():
+        print(f"timm's ladder skipped: there is no {MEASUREMENTS}.")
+        return
+    with gzip.open(MEASUREMENTS, "rt") as file:
+        rows = [
+            row
+            for row in csv.DictReader(file)
+            if (row["task"], row["framework_version"], row["layout"]) == ("train", "1.12", "nchw")
+        ]
+    by_name = {row["model"].removeprefix("timm:"): row for row in rows}
+    known = set(import_timm().list_models())
+    found = []
+    for model in sample([name for name in by_name if name in known], _MODELS):
+        try:
+            found.append(checked(model, by_name[model]))
+        except Exception as error:  # a model that cannot be captured must not lose the others
+            print(f"{model} left out: {type(error).__name__}: {error}", file=sys.stderr)
+    text = section(found)
+    print(text)
+    if "--write" in sys.argv[1:]:
+        replace_section(PAGE, "ladder", text)
+
+
+if __name__ == "__main__":
+    main()

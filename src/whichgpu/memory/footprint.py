@@ -14,7 +14,7 @@ from whichgpu.memory.replay import OutOfDeviceMemory, Replay, replay
 from whichgpu.memory.scratch import Workspaces, cublas_bytes, workspaces
 
 LEVEL = 0.8
-# Four in five of the rows in docs/accuracy.md lie within this of what was measured (benchmarks/memory_rows.py).
+# Four in five of the rows in docs/memory.md lie within this of what was measured (benchmarks/memory_rows.py).
 SPREAD = 0.06
 
 

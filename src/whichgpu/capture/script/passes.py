@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from whichgpu.capture.script.call import ScriptCall
 from whichgpu.capture.script.child_process import run_pass
 from whichgpu.capture.script.epoch import epoch_seen
+from whichgpu.capture.script.host_memory import host_bytes
 from whichgpu.capture.script.job_of import job_of, time_notes, timed_steps
 from whichgpu.capture.script.launcher import launch_of
 from whichgpu.capture.script.outcome import PassOutcome, Status
@@ -84,7 +85,7 @@ def run_script(
     recorded = job_from_document(phantom.job)
     seen = phantom.seen
     epoch = epoch_seen(seen, options.steps_per_epoch, options.samples_per_step)
-    needed = recorded.graph.peak_bytes()
+    needed = host_bytes(recorded.graph)
     job = job_of(recorded, seen, epoch)
     notes: list[str] = []
     timed = None
@@ -92,7 +93,7 @@ def run_script(
         notes.append("Not measured here: --phantom-only.")
     elif memory_bytes is not None and needed > memory_bytes:
         notes.append(
-            f"Not measured here: a step needs {binary_bytes(needed)}, and {binary_bytes(memory_bytes)} are free."
+            f"Not measured here: a step needs about {binary_bytes(needed)}, and {binary_bytes(memory_bytes)} are free."
         )
         tell(notes[-1])
     else:
