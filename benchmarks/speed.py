@@ -96,6 +96,29 @@ print(json.dumps({{"s": seconds, "import_s": imported, "rss_bytes": peak, "ops":
 """
 
 
+REPLAY = """
+import json, time
+from benchmarks.speed import capture_llama3_8b
+from whichgpu.devices import find_device
+from whichgpu.memory import GraphMemory
+graph = capture_llama3_8b().graph
+start = time.perf_counter()
+found = GraphMemory(graph).on(find_device("A100 80GB SXM"))
+print(json.dumps({"s": time.perf_counter() - start, "ops": len(graph.ops), "gib": found.device_bytes / 2**30}))
+"""
+
+
+def memory_figures() -> list[Figure]:
+    """Return how long memory takes: a large step replayed, and the whole answer of `whichgpu fit`."""
+    replay = python(REPLAY)
+    detail = f"{replay['ops']:.0f} ops, three steps; needs {replay['gib']:.0f} GiB"
+    answer = shell("fit", "resnet50", "--device", "RTX 3060", "--batch", "512")
+    return [
+        Figure("replay Llama-3-8B full fine-tuning, 8 x 2048", replay["s"], "s", 3.0, detail),
+        Figure("whichgpu fit resnet50, confirmed by a capture", median_s(answer, runs=1), "s", 30.0),
+    ]
+
+
 def capture_resnet50():  # type: ignore[no-untyped-def]
     """Capture ResNet-50 at batch 256 with AMP."""
     from whichgpu.workloads.ship import capture_workload
@@ -184,6 +207,7 @@ def main() -> None:
             f"first call {price['first_s']:.3f} s",
         ),
         *capture_figures(),
+        *memory_figures(),
         Figure("wheel", wheel_bytes() / MB, "MB", 5.0),
     ]
     lines = [

@@ -45,7 +45,7 @@ def trained(batch, *, checkpointed=False, micro_batches=1, fused=False, half=Fal
         model = Model(checkpointed).cuda()
         if half:
             model = model.to(torch.bfloat16)
-        make = optimizer or (lambda p: torch.optim.AdamW(p, fused=fused))
+        make = optimizer or (lambda p: torch.optim.AdamW(p, fused=fused or None))
         updating = make(model.parameters())
         tokens = torch.randint(0, 1000, (batch // micro_batches, TOKENS)).cuda()
 

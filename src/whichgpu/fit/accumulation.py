@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from whichgpu.errors import OptionError
-from whichgpu.fit.rewrite import update_begins, uses, with_storages
 from whichgpu.graph import Graph, Op, Storage, Tensor
+from whichgpu.graph.rewrite import update_begins, uses, with_storages
 
 _ADD = "aten.add_.Tensor"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from whichgpu.fit.rewrite import update_begins, without_ops
 from whichgpu.graph import Graph, Op, Storage, Tensor
+from whichgpu.graph.rewrite import update_begins, without_ops
 
 RANK = 16
 _PRODUCTS = frozenset({"aten.mm", "aten.addmm"})

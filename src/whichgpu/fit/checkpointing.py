@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from whichgpu.fit.rewrite import Insertions, uses, with_storages
 from whichgpu.graph import Graph, Op, Storage
+from whichgpu.graph.rewrite import Insertions, uses, with_storages
 from whichgpu.memory.blocks import Block
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from whichgpu.fit.rewrite import update_begins, without_ops
 from whichgpu.graph import Graph, Op, Storage, Tensor
+from whichgpu.graph.rewrite import update_begins, without_ops
 
 # bitsandbytes keeps state in eight bits, with one float32 scale for each block of 256; small tensors stay float32.
 # Source: bitsandbytes/optim/optimizer.py and functional.py, 0.45 to 0.48 (min_8bit_size, blocksize).

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from whichgpu.graph import Graph, Job, Storage
+from whichgpu.graph.rewrite import update_begins, with_storages
 from whichgpu.memory.blocks import Block, blocks_of
 
 _SHARDING = frozenset({"FullyShardedDataParallel", "fully_shard"})
-_REPLICATING = frozenset({"DistributedDataParallel"})
+# Without gradients as views of its buckets.
+_BUCKETED = "DistributedDataParallel"
 # Shards are padded to this many bytes: parameters of a block are laid end to end and cut into equal parts.
 _SHARD_PADDING_BYTES = 16
 
@@ -31,9 +33,8 @@ def per_process(job: Job) -> tuple[Graph, int]:
         return job.graph, 1
     if size > 1 and _SHARDING & set(wrappers):
         return sharded(job.graph, size), size
-    if size > 1 and _REPLICATING & set(wrappers):
-        is_view = job.options.get("gradient_as_bucket_view", False)
-        return (job.graph if is_view else bucketed(job.graph)), size
+    if size > 1 and _BUCKETED in wrappers:
+        return bucketed(job.graph), size
     return job.graph, size
 
 
@@ -55,12 +56,13 @@ def sharded(graph: Graph, world_size: int) -> Graph:
     on shards.
     """
     units = _units(graph)
-    update = _update_begins(graph)
+    update = update_begins(graph)
     owner = {number: place for place, unit in enumerate(units) for number in unit.parameters}
     leaves = {number: unit.backward[1] for unit in units for number in unit.gradients}
     storages: list[Storage] = []
     gathered: defaultdict[int, int] = defaultdict(int)
     kept: list[Storage] = []
+    shards: dict[int, int] = {}
     for number, storage in enumerate(graph.storages):
         share = _share(storage.nbytes, world_size)
         if storage.kind == "parameter":
@@ -72,6 +74,7 @@ def sharded(graph: Graph, world_size: int) -> Graph:
             made = storage.allocated_at or 0
             whole = min(max(leaves.get(number, update), made + 1), len(graph.ops))
             storages.append(Storage(storage.nbytes, "activation", made, whole))
+            shards[number] = len(graph.storages) + len(kept)
             kept.append(Storage(share, "gradient", min(whole, len(graph.ops) - 1), storage.freed_at))
         elif storage.allocated_at is not None and storage.allocated_at >= update:
             storages.append(replace(storage, nbytes=share))
@@ -85,7 +88,8 @@ def sharded(graph: Graph, world_size: int) -> Graph:
         after = units[place + 1].backward[0] if place + 1 < len(units) else unit.backward[0]
         buffers.append(Storage(gathered[place], "activation", before, unit.forward[1]))
         buffers.append(Storage(gathered[place], "activation", min(after, unit.backward[0]), unit.backward[1]))
-    return replace(graph, storages=(*storages, *kept, *buffers))
+    update_ops = (with_storages(op, lambda n: shards.get(n, n)) for op in graph.ops[update:])
+    return replace(graph, ops=(*graph.ops[:update], *update_ops), storages=(*storages, *kept, *buffers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +155,3 @@ def _stays(storage: Storage) -> bool:
 
 def _share(nbytes: int, world_size: int) -> int:
     return -(-nbytes // (world_size * _SHARD_PADDING_BYTES)) * _SHARD_PADDING_BYTES
-
-
-def _update_begins(graph: Graph) -> int:
-    for index in range(len(graph.ops) - 1, -1, -1):
-        if graph.ops[index].phase != "optimizer":
-            return index + 1
-    return 0

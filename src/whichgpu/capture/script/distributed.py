@@ -52,7 +52,9 @@ def install(patches: Patches, seen: Seen, *, backend: str) -> None:
 
         def __init__(self, module: Any, device_ids: Any = None, *args: Any, **kwargs: Any) -> None:
             super().__init__(module, device_ids[0] if device_ids else None)
-            seen.wrap("DistributedDataParallel")
+            # As views gradients lie in the buckets they travel in, else beside them.
+            as_views = kwargs.get("gradient_as_bucket_view", False)
+            seen.wrap("DistributedDataParallel" + " with gradients as views" * bool(as_views))
 
         def register_comm_hook(self, *args: Any, **kwargs: Any) -> None:
             """Do nothing: there is nobody to talk to."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from whichgpu.graph import Graph, Op, Storage, Tensor
-from whichgpu.graph.op import Input
+from whichgpu.graph.graph import Graph, Storage
+from whichgpu.graph.op import Input, Op
+from whichgpu.graph.tensor import Tensor
 
 
 class Insertions:
