@@ -69,7 +69,8 @@ def captured(name: str, batch: int) -> Job:
         tokens = torch.randint(0, 1000, (batch, shape.longest)).cuda()
 
         def step() -> None:
-            chunks = model(tokens)
+            # Fabric gives a model's output back in float32 (HalfPrecision.convert_output).
+            chunks = [logits.float() for logits in model(tokens)]
             chunks[-1] = chunks[-1][:, :-1]
             loss = _chunked_loss(chunks, tokens[:, 1:])
             loss.backward()
@@ -106,8 +107,9 @@ def _model(shape: Shape) -> Any:
             self.weight = nn.Parameter(torch.ones(shape.width))
 
         def forward(self, x: Any) -> Any:
-            scale = torch.rsqrt(torch.mean(x * x, dim=-1, keepdim=True) + 1e-5)
-            return self.weight * (x * scale)
+            wide = x.float()
+            scale = torch.rsqrt(torch.mean(wide * wide, dim=-1, keepdim=True) + 1e-5)
+            return (self.weight * (wide * scale)).to(x.dtype)
 
     def norm() -> Any:
         return RMSNorm() if shape.gated else nn.LayerNorm(shape.width)
