@@ -1,9 +1,9 @@
 """Fitting the cost model: ``python -m benchmarks.calibrate`` writes ``src/whichgpu/cost/data/efficiencies.toml``.
 
-Data: NeuSight's float32 kernels; Lambda's, NVIDIA's and timm's published step times of training on one GPU, from
-``../shared/measurements``; rates of large products (`benchmarks.gemm_rates`). The graphs of the steps are the shipped
-ResNet-50 and captures of BERT large and of timm's models, which need torch, transformers and timm; the first time takes
-some minutes. ``make calibrate`` installs timm and does it all.
+Data, from ``../shared/measurements``: published step times on one GPU (Lambda, NVIDIA, NeuSight, timm), NeuSight's
+float32 kernels; rates of large products (`benchmarks.gemm_rates`). The jobs of the steps are captured on the phantom
+GPU once and kept (``python -m benchmarks.capture_traces`` does it ahead of time); those not captured are left out, and
+the sources say how many were used.
 """
 
 from __future__ import annotations
@@ -18,31 +18,26 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.data import load_kernels, load_products, load_steps
 from benchmarks.efficiencies_file import FILE, write
-from benchmarks.fit import Data, Fit, fit
-from benchmarks.gemm_rates import load_gemm_rates
-from benchmarks.gpu_names import device_of
-from benchmarks.kernel_rows import load_kernel_rows
-from benchmarks.leave_out import Check, check_steps, leave_one_family_out, leave_one_gpu_out
-from benchmarks.step_rows import TIMM_MODELS, load_step_rows, load_timm_rows
+from benchmarks.fit import Fit, fit
+from benchmarks.leave_out import Check, LeaveOut, check
+from benchmarks.measured import Measured, batched
+from whichgpu.validation import kept_traces
 
 MEASUREMENTS = Path(__file__).parents[2] / "shared" / "measurements"
-# Kernels of each operation on each GPU; more change no coefficient by a per cent.
-KERNELS_PER_OP = 150
 # 80 % of a normal distribution lies within this many standard deviations.
 _Z80 = 1.2816
 
 
-def load_data(measurements: Path = MEASUREMENTS) -> tuple[Data, Data]:
-    """Return what is fitted to, and what is only predicted.
+def load(measurements: Path = MEASUREMENTS) -> list[Measured]:
+    """Return what is fitted to.
 
     Raises:
         FileNotFoundError: If the measurements are not there.
     """
-    steps = [*load_step_rows(measurements), *load_timm_rows(measurements)]
-    kernels = load_kernel_rows(measurements, KERNELS_PER_OP)
-    fitted = Data([r for r in steps if r.calibrates], kernels, tuple(load_gemm_rates()))
-    return fitted, Data([r for r in steps if not r.calibrates], [])
+    steps = load_steps(measurements, kept_traces(), lambda case: not case.compiled)
+    return [*steps, *load_kernels(measurements), *load_products()]
 
 
 def read_structure() -> dict[str, Any]:
@@ -52,18 +47,17 @@ def read_structure() -> dict[str, Any]:
 
 def main() -> None:
     """Fit, predict every GPU without itself, and write the coefficients with their spreads."""
-    data, unseen = load_data()
-    say(f"{len(data.steps)} steps, {sum(len(r.seconds) for r in data.kernels)} kernels on {len(data.gpus)} GPUs")
-    full = fit(data, read_structure(), steps=25)
+    rows = load()
+    for source, count in sorted(Counter(r.source for r in rows).items()):
+        say(f"{count} rows of {source}")
+    structure = read_structure()
+    full = fit(batched(rows), structure, steps=20)
     for name, value in full.values.items():
-        if name.startswith(("software.", "extra_s.", "call_s.")):
+        if name.startswith(("extra_s.", "call_s.", "host.")):
             say(f"  {name}: {value:.3g}")
-    # How far off predictions are is asked of models the fit has not seen too.
-    by_gpu, _ = leave_one_gpu_out(data, unseen.steps, full, lambda gpu: say(f"without {gpu}"))
-    by_family = leave_one_family_out(data, full, lambda name: say(f"without {name}"))
-    document = _with_sources(full, data)
-    seen = check_steps([*data.steps, *unseen.steps], full.efficiencies)
-    document["spread"] |= _spreads(seen, by_gpu, by_family)
+    out = LeaveOut(rows, full, structure)
+    document = _with_sources(full, rows)
+    document["spread"] |= spreads(rows, full, out)
     write(document)
     for name, row in document["spread"].items():
         say(f"  {name}: sigma {row['sigma']:.3f}")
@@ -72,68 +66,98 @@ def main() -> None:
 def say(text: str) -> None:
     """Tell the person waiting."""
     sys.stderr.write(text + "\n")
+    sys.stderr.flush()
 
 
-def _with_sources(full: Fit, data: Data) -> dict[str, Any]:
+def _with_sources(full: Fit, rows: Sequence[Measured]) -> dict[str, Any]:
     """Return the document of a fit with what each row rests on."""
-    document = full.document
-    efficiencies = full.efficiencies
+    document, efficiencies = dict(full.document), full.efficiencies
     today = date.today().isoformat()
-    kernels = sum(len(r.seconds) for r in data.kernels)
+    by_source = Counter(r.source for r in rows)
+    models = len({r.job for r in rows if r.source == "timm"})
     what = (
-        f"Fit of {today}: {len(data.steps)} step times of ResNet-50, BERT large and {TIMM_MODELS} models of timm's "
-        f"(Lambda 2020-2024, NVIDIA DeepLearningExamples, timm), {kernels} float32 kernels (NeuSight, ASPLOS 2025), "
-        f"{len(data.products)} rates of large products (benchmarks/gemm_rates.py)"
+        f"Fit of {today}: {by_source['timm']} step times of {models} models of timm's, {by_source['lambda']} of "
+        f"Lambda's, {by_source['nvidia-dle']} of NVIDIA's, {by_source['neusight']} of NeuSight's (ASPLOS 2025), "
+        f"{by_source['neusight kernels']} float32 kernels of NeuSight's, {by_source['rates of products']} rates of "
+        "large products (benchmarks/gemm_rates.py); kinds without data: estimation prototypes"
     )
-    for name in ("model", "compute", "memory"):
-        document[name]["source"] = f"{what}; kinds without data: estimation prototypes"
+    for name in ("model", "compute", "memory", "reorder", "reread"):
+        document[name]["source"] = what
+    for row in document["software"]:
+        row["source"] = what.partition(",")[0]
     steps: Counter[str] = Counter()
+    kernels: Counter[str] = Counter()
     measured: dict[str, set[str]] = {}
-    timed: Counter[str] = Counter()
-    for row in data.steps:
+    for row in rows:
         family = efficiencies.family_of(row.device).name
-        steps[family] += 1
-        measured.setdefault(family, set()).add(row.device.name)
-    for rows in data.kernels:
-        device = device_of(rows.gpu)
-        assert device is not None
-        timed[efficiencies.family_of(device).name] += len(rows.seconds)
-    products = Counter(efficiencies.family_of(product.device).name for product in data.products)
+        if row.task == "kernel":
+            kernels[family] += 1
+        else:
+            steps[family] += 1
+            measured.setdefault(family, set()).add(row.device.name)
     for row in document["family"]:
         if row.get("stated", False):
             continue
         name = row["name"]
-        row["measured_devices"] = sorted(measured.get(name, ()))
-        if steps[name] or timed[name] or products[name]:
-            own = f"{steps[name]} step times, {timed[name]} kernels, {products[name]} rates of products of its own"
+        if steps[name] or kernels[name]:
+            row["measured_devices"] = sorted(measured.get(name, ()))
+            own = f"{steps[name]} step times, {kernels[name]} kernels of its own"
             row["source"] = f"Fit of {today}: {own}"
         else:
-            row["source"] = f"Fit of {today}: nothing of its own, the common values"
-            row.pop("measured_devices")
+            row.pop("measured_devices", None)
+            like = f"those of {row['like']}" if row.get("like") else "the common values"
+            row["source"] = f"Fit of {today}: nothing of its own, {like}"
         row["source"] = row.pop("source")  # last in the table
     return document
 
 
-def _spreads(seen: Sequence[Check], by_gpu: Sequence[Check], by_family: Sequence[Check]) -> dict[str, dict[str, Any]]:
-    """Return how far predictions were off: of a device that was measured, of others, of a family never measured."""
-    words = "published step times of ResNet-50, BERT and models of timm's over {gpus} GPUs"
+def spreads(rows: Sequence[Measured], full: Fit, out: LeaveOut) -> dict[str, dict[str, Any]]:
+    """Return how far predictions were off: of a device that was measured, of others, of a family never measured.
+
+    In each, a new job on the device: models of timm's are held out by kinds.
+    """
+    efficiencies = full.efficiencies
+    steps = [r for r in rows if r.task != "kernel"]
+    by_job = out.predict(lambda r: (r.source, r.family) if r.source == "timm" else None)
+    seen = [*by_job, *check([r for r in steps if r.source != "timm"], efficiencies, full.values)]
+    by_gpu = out.predict(lambda r: r.device.name if r.task != "kernel" else None)
+    by_family = out.predict(lambda r: efficiencies.family_of(r.device).name if r.task != "kernel" else None)
+    words = "published step times of {jobs} jobs over {gpus} GPUs"
     found = {
-        "device": _spread(seen, words),
-        "family": _spread(by_gpu, words + ", leave-one-GPU-out"),
-        "vendor": _spread(by_family, words + ", leave-one-family-out"),
+        "device": spread(seen, words),
+        "family": spread(by_gpu, words + ", leave-one-GPU-out"),
+        "vendor": spread(by_family, words + ", leave-one-family-out"),
     }
     # Chance may have it otherwise, but what is less known is not surer.
-    widest = 0.0
-    for spread in found.values():
-        widest = spread["sigma"] = max(widest, spread["sigma"])
+    for surer, name in (("device", "family"), ("family", "vendor")):
+        found[name]["sigma"] = max(found[name]["sigma"], found[surer]["sigma"])
     return found
 
 
-def _spread(checks: Sequence[Check], words: str) -> dict[str, Any]:
-    gpus = len({c.row.gpu for c in checks})
-    sigma = float(np.quantile(np.abs([c.log_error for c in checks]), 0.8)) / _Z80
-    basis = f"spread of {len(checks)} {words.format(gpus=gpus)}"
-    return {"sigma": sigma, "rows": len(checks), "gpus": gpus, "basis": basis}
+def spread(checks: Sequence[Check], words: str) -> dict[str, Any]:
+    """Return the spread of some predictions: in all, and what all jobs on one device share.
+
+    Each GPU counts alike, however many rows it has; sigma is such that 1.28 of it hold 80 % of the errors.
+    """
+    by_gpu: dict[str, list[float]] = {}
+    for found in checks:
+        by_gpu.setdefault(found.row.device.name, []).append(found.log_error)
+    errors = np.concatenate([np.array(e) for e in by_gpu.values()])
+    weights = np.concatenate([np.full(len(e), len(e) ** -0.5) for e in by_gpu.values()])
+    order = np.argsort(np.abs(errors))
+    reached = np.cumsum(weights[order]) / weights.sum()
+    sigma = float(np.abs(errors)[order][np.searchsorted(reached, 0.8)]) / _Z80
+    several = [np.array(e) for e in by_gpu.values() if len(e) >= 3]
+    device = float(np.std([np.mean(e) for e in several])) if len(several) > 2 else sigma / 2
+    jobs = len({found.row.job for found in checks})
+    basis = "spread of " + f"{len(errors)} " + words.format(jobs=jobs, gpus=len(by_gpu))
+    return {
+        "sigma": sigma,
+        "rows": len(errors),
+        "gpus": len(by_gpu),
+        "basis": basis,
+        "device_sigma": min(device, sigma),
+    }
 
 
 if __name__ == "__main__":

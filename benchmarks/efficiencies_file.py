@@ -10,8 +10,10 @@ import whichgpu
 FILE = Path(whichgpu.__file__).parent / "cost" / "data" / "efficiencies.toml"
 
 _HEAD = """\
-# Coefficients of the cost model. `python -m benchmarks.calibrate` fits those of [model], [compute], [memory] and of
-# every family that does not say `stated = true`, from the measurements named in each source, and writes this file.
+# Coefficients of the cost model, all but [host] fitted by `python -m benchmarks.calibrate`, which writes this file, to
+# the measurements named in each source. Kernels are named by their kind and what else holds for them
+# (whichgpu/cost/group.py); the coefficient of one is the product of all entries that fit it.
+# A [[software]] table is what a release of PyTorch gained, as factors on everything up to the version before.
 # A family without measurements of its own has the common values, and estimates on it a wider interval.
 # To add a family, add a [[family]] table: `stated = true` with figures and their source, or none and calibrate.
 # bf16 and fp8 are taken to reach the share, and to draw the power, of fp16.
@@ -25,10 +27,11 @@ _DIGITS = 4
 def write(document: dict[str, Any], path: Path = FILE) -> None:
     """Write `document` as TOML; numbers are rounded to what was really learnt."""
     lines = [_HEAD]
-    for name in ("model", "host", "compute", "memory"):
+    for name in ("model", "host", "compute", "memory", "reorder", "reread"):
         lines += _table(name, document[name])
-    for row in document["family"]:
-        lines += ["[[family]]", *_pairs(row), ""]
+    for name in ("tiles", "software", "family"):
+        for row in document[name]:
+            lines += [f"[[{name}]]", *_pairs(row), ""]
     lines += ["[spread]", _SPREAD_HEAD.rstrip(), *_pairs(document["spread"]), ""]
     path.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 

@@ -2,67 +2,38 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gemm_rates import GemmRate
-from benchmarks.gpu_names import device_of
-from benchmarks.kernel_rows import KernelRows
-from benchmarks.parameters import COMMON, Document, Parameter, fill, own_parameters
-from benchmarks.step_rows import NEWEST, StepRow
+from benchmarks.measured import Batch
+from benchmarks.parameters import (
+    COMMON,
+    Document,
+    Parameter,
+    fill,
+    kind_parameters,
+    lineage,
+    own_parameters,
+    software_parameters,
+    tile_parameters,
+)
+from whichgpu.cost.coefficients import Coefficients
 from whichgpu.cost.family import Efficiencies, efficiencies_from_document
-from whichgpu.cost.roofline import price_table
+from whichgpu.cost.tile_names import TILE_NAMES
 from whichgpu.devices import devices
-from whichgpu.devices.device import Device
-from whichgpu.graph import precision
+from whichgpu.work.kernel import KernelKind
 
 Floats = NDArray[np.float64]
 
-# NeuSight ran with TF32 off everywhere.
-STRICT_FP32 = replace(precision("fp32"), convolution_tf32=False)
 # Residuals beyond this (in log time) count linearly: a broken run must not bend the fit.
 SOFT = 0.1
-# All kernels of one kind on one GPU together weigh as much as this many steps.
-KERNEL_WEIGHT = 4.0
-# And one measured rate of large products as much as this many.
-PRODUCT_WEIGHT = 4.0
-# Many models on one GPU: each tells less than the same model on many.
-TIMM_WEIGHT = 0.5
-# The eager call around a kernel and the kernel itself, one of which hides the other.
-CALL_NORM = 3.0
-
-
-@dataclass(frozen=True)
-class Data:
-    """What is fitted to."""
-
-    steps: Sequence[StepRow]
-    kernels: Sequence[KernelRows]
-    products: Sequence[GemmRate] = ()
-
-    def without(self, gpu: str) -> Data:
-        """Return the data without anything measured on one GPU."""
-        device = device_of(gpu)
-        return self.kept(lambda d: d is not device)
-
-    def kept(self, keep: Callable[[Device | None], bool]) -> Data:
-        """Return what was measured on devices that `keep` says yes to."""
-        return Data(
-            [r for r in self.steps if keep(r.device)],
-            [r for r in self.kernels if keep(device_of(r.gpu))],
-            [r for r in self.products if keep(r.device)],
-        )
-
-    @property
-    def gpus(self) -> list[str]:
-        """The GPUs there are measurements of, in order of their names."""
-        return sorted({r.gpu for r in self.steps} | {r.gpu for r in self.kernels})
+# How far all coefficients of one way of acting are moved together to see how much a kernel's time depends on them.
+STEP = 1e-3
 
 
 @dataclass(frozen=True)
@@ -78,37 +49,6 @@ class Fit:
         return efficiencies_from_document(self.document)
 
 
-def nuisances(data: Data) -> list[Parameter]:
-    """Return what belongs to the measurements and not to the devices.
-
-    Older software is slower by a factor. Lambda's and NVIDIA's BERT times contain the host's loader and, in float32, an
-    optimizer that updates each tensor by itself: a time of its own a step. Each GPU's kernels were called from Python.
-    """
-    found = [
-        Parameter(f"software.{job}.{software}", 1.0, 0.15)
-        for job, software in sorted({(r.job, r.software) for r in data.steps})
-        if software != NEWEST
-    ]
-    found += [Parameter(f"extra_s.{name}", 0.02, 0.7) for name in ("amp-fp16", "float32")]
-    return found + [Parameter(f"call_s.{r.gpu}", 1e-4, 0.5) for r in data.kernels]
-
-
-def extra_name(row: StepRow) -> str | None:
-    """Return which time of its own a step has, if any."""
-    if not row.job.startswith("bert-large-384"):
-        return None
-    return "extra_s.amp-fp16" if row.precision == "amp-fp16" else "extra_s.float32"
-
-
-def predict_kernels(rows: KernelRows, efficiencies: Efficiencies, call_s: float = 0.0) -> Floats:
-    """Return the predicted times of the kernels, in seconds, (n,), the eager call around them included."""
-    device = device_of(rows.gpu)
-    assert device is not None
-    seconds = price_table(rows.table, device, STRICT_FP32, efficiencies).seconds
-    called: Floats = (seconds**CALL_NORM + call_s**CALL_NORM) ** (1 / CALL_NORM)
-    return called
-
-
 def process_nodes(efficiencies: Efficiencies) -> dict[str, float]:
     """Return the middle manufacturing node of each GPU family's devices."""
     nodes: dict[str, list[float]] = {}
@@ -118,101 +58,201 @@ def process_nodes(efficiencies: Efficiencies) -> dict[str, float]:
     return {family: median(found) for family, found in nodes.items()}
 
 
-def fit(data: Data, structure: Document, start: Mapping[str, float] | None = None, steps: int = 12) -> Fit:
+def fit(
+    batches: Sequence[Batch], structure: Document, start: Mapping[str, float] | None = None, steps: int = 12
+) -> Fit:
     """Return the fitted coefficients.
 
     Args:
-        data: Measurements.
+        batches: Measurements.
         structure: A document of the form of efficiencies.toml: families, and all that is not fitted.
         start: Values to begin from; the priors' medians where not given.
         steps: Evaluations of the Jacobian at most.
     """
     from scipy.optimize import least_squares
 
-    plain = efficiencies_from_document(structure)
-    nodes = process_nodes(plain)
-    families = sorted({plain.family_of(d).name for d in _devices(data)})
-    parameters = [*COMMON, *(p for f in families for p in own_parameters(f)), *nuisances(data)]
-    prior = np.log([p.start for p in parameters])
-    sigma = np.array([p.sigma for p in parameters])
-    begin = np.log([(start or {}).get(p.name, p.start) for p in parameters])
-    high = np.log([p.high for p in parameters])
-
-    def values(theta: Floats) -> dict[str, float]:
-        return dict(zip((p.name for p in parameters), np.exp(theta).tolist(), strict=True))
-
-    def residuals(theta: Floats) -> Floats:
-        found = values(theta)
-        efficiencies = efficiencies_from_document(fill(structure, found, nodes))
-        return np.concatenate([_residuals(data, efficiencies, found), SOFT * (theta - prior) / sigma])
-
+    problem = Problem(batches, structure)
+    begin = np.log([(start or {}).get(p.name, p.start) for p in problem.parameters])
     result = least_squares(
-        residuals,
-        np.minimum(begin, high - 1e-6),
-        bounds=(-np.inf, high),
-        jac_sparsity=_sparsity(parameters, data, plain),
+        problem.residuals,
+        np.minimum(begin, problem.high - 1e-6),
+        jac=problem.jacobian,
+        bounds=(-np.inf, problem.high),
         loss="soft_l1",
         f_scale=SOFT,
         max_nfev=steps,
-        diff_step=1e-3,
-        x_scale=sigma,
+        x_scale=problem.sigma,
     )
-    found = values(result.x)
-    return Fit(found, fill(structure, found, nodes))
+    found = problem.values(result.x)
+    return Fit(found, fill(structure, found, problem.nodes))
 
 
-def _residuals(data: Data, efficiencies: Efficiencies, values: Mapping[str, float]) -> Floats:
-    parts = []
-    for row in data.steps:
-        seconds = price_table(row.table, row.device, row.math, efficiencies).step_s
-        seconds *= values.get(f"software.{row.job}.{row.software}", 1.0)
-        name = extra_name(row)
-        seconds += 0.0 if name is None else values[name]
-        weight = TIMM_WEIGHT if row.job.startswith("timm:") else 1.0
-        parts.append(np.array([np.log(seconds / row.seconds) * weight**0.5]))
-    for rows in data.kernels:
-        log = np.log(predict_kernels(rows, efficiencies, values[f"call_s.{rows.gpu}"]) / rows.seconds)
-        parts.append(log * _kernel_weights(rows))
-    for product in data.products:
-        seconds = price_table(product.table, product.device, product.math, efficiencies).device_s
-        parts.append(np.array([np.log(seconds / product.seconds) * PRODUCT_WEIGHT**0.5]))
-    return np.concatenate(parts)
+class Problem:
+    """Measurements, and the parameters that predict them."""
+
+    def __init__(self, batches: Sequence[Batch], structure: Document) -> None:
+        """Collect what there is to fit."""
+        self.batches, self.structure = batches, structure
+        plain = efficiencies_from_document(structure)
+        self.nodes = process_nodes(plain)
+        self.family = [plain.family_of(b.device).name for b in batches]
+        self.lacks = [["-".join(map(str, s.until)) for s in plain.software_of(b.software)] for b in batches]
+        self.lineage = {f: lineage(structure, f) for f in self.family}
+        self.parameters = [
+            *COMMON,
+            *kind_parameters(),
+            *tile_parameters(structure),
+            *(p for f in sorted({f for line in self.lineage.values() for f in line}) for p in own_parameters(f)),
+            *(p for s in sorted({s for lacks in self.lacks for s in lacks}) for p in software_parameters(s)),
+            *nuisances(batches),
+        ]
+        self.prior = np.log([p.start for p in self.parameters])
+        self.sigma = np.array([p.sigma for p in self.parameters])
+        self.high = np.log([p.high for p in self.parameters])
+        self.weights = np.concatenate([b.weight for b in batches]) ** 0.5
+        self.measured = np.log(np.concatenate([b.seconds for b in batches]))
+
+    def values(self, theta: Floats) -> dict[str, float]:
+        """Return the parameters by name."""
+        return dict(zip((p.name for p in self.parameters), np.exp(theta).tolist(), strict=True))
+
+    def residuals(self, theta: Floats) -> Floats:
+        """Return the weighted errors in log time, then how far each parameter is from its prior."""
+        values = self.values(theta)
+        predicted = self._predict(self._efficiencies(values), values)
+        return np.concatenate([(predicted - self.measured) * self.weights, SOFT * (theta - self.prior) / self.sigma])
+
+    def _predict(self, efficiencies: Efficiencies, values: Mapping[str, float]) -> Floats:
+        found: Floats = np.log(np.concatenate([b.predict(efficiencies, values) for b in self.batches]))
+        return found
+
+    def jacobian(self, theta: Floats) -> Floats:
+        """Return the derivatives of the residuals.
+
+        A coefficient is a factor on some kernels' arithmetic, bandwidth or reordering. So all of one way of acting are
+        moved together once, which gives every kernel's sensitivity, and shared out by which kernels each acts on.
+        """
+        values = self.values(theta)
+        base = self._efficiencies(values)
+        kernels_s = [b.kernels_s(base) for b in self.batches]
+        times, slopes = zip(*(b.times(k, values) for b, k in zip(self.batches, kernels_s, strict=True)), strict=True)
+        before = np.log(np.concatenate(times))
+        moved = {
+            how: self._moved(how, change(base, float(np.exp(STEP))), kernels_s, slopes)
+            for how, change in CHANGES.items()
+        }
+        jacobian = np.zeros((len(before) + len(theta), len(theta)))
+        jacobian[len(before) :] = np.diag(SOFT / self.sigma)
+        for j, parameter in enumerate(self.parameters):
+            acts = parameter.acts
+            if acts == "else":
+                column = (self._with(parameter, values, kernels_s) - before) / STEP
+            else:
+                how = f"tile.{parameter.name.split('.')[-1]}" if acts == "tile" else acts
+                column = np.concatenate(
+                    [
+                        b.share_out(found, self._touches(parameter, b, i))
+                        for i, (b, found) in enumerate(zip(self.batches, moved[how], strict=True))
+                    ]
+                )
+            jacobian[: len(before), j] = column * self.weights
+        return jacobian
+
+    def _efficiencies(self, values: Mapping[str, float]) -> Efficiencies:
+        return efficiencies_from_document(fill(self.structure, values, self.nodes))
+
+    def _moved(
+        self, how: str, changed: Efficiencies, before_s: Sequence[Floats], slopes: Sequence[Floats]
+    ) -> list[Floats]:
+        """Return each batch's sensitivities to all coefficients that act in one way."""
+        found = []
+        for batch, kernels_s, slope in zip(self.batches, before_s, slopes, strict=True):
+            if how.startswith("tile") and not batch.is_tiled:
+                found.append(np.zeros_like(kernels_s))
+            else:
+                found.append(batch.sensitivity(batch.kernels_s(changed), kernels_s, slope) / STEP)
+        return found
+
+    def _with(self, parameter: Parameter, values: Mapping[str, float], kernels_s: Sequence[Floats]) -> Floats:
+        """Return the logarithm of the times with one parameter a step larger."""
+        changed = dict(values) | {parameter.name: values[parameter.name] * float(np.exp(STEP))}
+        if parameter.name.startswith("model."):
+            return self._predict(self._efficiencies(changed), changed)
+        # A circumstance of the measurements: no kernel takes longer for it.
+        times = [b.times(k, changed)[0] for b, k in zip(self.batches, kernels_s, strict=True)]
+        return np.log(np.concatenate(times))
+
+    def _touches(self, parameter: Parameter, batch: Batch, index: int) -> NDArray[np.bool_] | bool:
+        """Return which groups of a batch's table a parameter acts on, (groups,), or all or none."""
+        room, _, rest = parameter.name.partition(".")
+        if room == "software":
+            until, _, kind = rest.split(".", 2)
+            return until in self.lacks[index] and batch.groups_named(kind)
+        if room == "family":
+            family, _, what = rest.partition(".")
+            if family not in self.lineage[self.family[index]]:
+                return False
+            return what in ("memory", "energy") or batch.groups_running(what.removeprefix("matrix."))
+        if room == "scale":
+            return batch.groups_running(rest.split(".")[-1])
+        if room == "tiles":
+            library, how, _ = rest.split(".")
+            used = next(
+                row.get("tiles", "Ampere") for row in self.structure["family"] if row["name"] == self.family[index]
+            )
+            return library == used and batch.groups_tiled(how)
+        return batch.groups_named(rest.removeprefix("kinds."))
 
 
-def _kernel_weights(rows: KernelRows) -> Floats:
-    count = Counter(rows.op.tolist())
-    return np.sqrt(KERNEL_WEIGHT / np.array([count[op] for op in rows.op.tolist()], dtype=np.float64))
+def nuisances(batches: Iterable[Batch]) -> list[Parameter]:
+    """Return what belongs to the measurements and not to the devices: times added to a step, slower software."""
+    found: dict[str, Parameter] = {}
+    for batch in batches:
+        for parameter in batch.nuisances:
+            found.setdefault(parameter.name, parameter)
+    return list(found.values())
 
 
-def _devices(data: Data) -> list[Device]:
-    found = [r.device for r in data.steps] + [r.device for r in data.products]
-    return found + [d for r in data.kernels if (d := device_of(r.gpu)) is not None]
+def _scaled(what: str) -> Callable[[Efficiencies, float], Efficiencies]:
+    """Return how to multiply all coefficients of one way of acting."""
+
+    def change(efficiencies: Efficiencies, factor: float) -> Efficiencies:
+        old: Coefficients = getattr(efficiencies, what)
+        # Every kind has one entry without qualifiers after this, whose factor all kernels of the kind share.
+        entries = dict(old.entries)
+        for kind in KINDS:
+            entries[kind] = entries.get(kind, 1.0) * factor
+        return replace(efficiencies, **{what: Coefficients(entries)})  # type: ignore[arg-type]
+
+    return change
 
 
-def _sparsity(parameters: Sequence[Parameter], data: Data, efficiencies: Efficiencies) -> Any:
-    """Return which residuals depend on which parameters: a family's own touch only its devices."""
-    from scipy.sparse import lil_matrix
+def _energy(efficiencies: Efficiencies, factor: float) -> Efficiencies:
+    families = tuple(
+        replace(f, picojoules_per_flop={k: v * factor for k, v in f.picojoules_per_flop.items()})
+        for f in efficiencies.families
+    )
+    return replace(efficiencies, families=families)
 
-    labels: list[tuple[str, str, str]] = []  # of each residual: family, GPU, software
-    for row in data.steps:
-        labels.append((efficiencies.family_of(row.device).name, "", f"{row.job}.{row.software}"))
-    for rows in data.kernels:
-        device = device_of(rows.gpu)
-        assert device is not None
-        labels += [(efficiencies.family_of(device).name, rows.gpu, "")] * len(rows.seconds)
-    labels += [(efficiencies.family_of(product.device).name, "", "") for product in data.products]
-    matrix = lil_matrix((len(labels) + len(parameters), len(parameters)), dtype=np.int8)
-    family, gpu, software = (np.array(column) for column in zip(*labels, strict=True))
-    everywhere = np.ones(len(labels), dtype=np.bool_)
-    for j, parameter in enumerate(parameters):
-        kind, _, rest = parameter.name.partition(".")
-        touched = everywhere
-        if kind == "family":
-            touched = family == next(name for name in set(family) if rest.startswith(f"{name}."))
-        elif kind == "call_s":
-            touched = gpu == rest
-        elif kind == "software":
-            touched = software == rest
-        matrix[np.flatnonzero(touched), j] = 1
-        matrix[len(labels) + j, j] = 1
-    return matrix.tocsr()
+
+def _tile(name: str) -> Callable[[Efficiencies, float], Efficiencies]:
+    def change(efficiencies: Efficiencies, factor: float) -> Efficiencies:
+        at = TILE_NAMES.index(name)
+        tiles = {
+            library: {how: tuple(s * factor if i == at else s for i, s in enumerate(row)) for how, row in rows.items()}
+            for library, rows in efficiencies.tiles.items()
+        }
+        return replace(efficiencies, tiles=tiles)
+
+    return change
+
+
+KINDS: tuple[str, ...] = get_args(KernelKind)
+CHANGES: dict[str, Callable[[Efficiencies, float], Efficiencies]] = {
+    "compute": _scaled("compute"),
+    "memory": _scaled("memory"),
+    "reorder": _scaled("reorder"),
+    "reread": _scaled("reread"),
+    "energy": _energy,
+    **{f"tile.{name}": _tile(name) for name in TILE_NAMES},
+}

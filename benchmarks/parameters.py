@@ -1,13 +1,19 @@
-"""What calibration fits: each coefficient with its start value, how far it may wander, and where it may not go."""
+"""What calibration fits: each coefficient with its start value, how far it may wander, and what it acts on."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, cast
+
+from whichgpu.cost.tile_names import TILE_NAMES
 
 Document = dict[str, Any]
+# How a coefficient acts: as a factor on the arithmetic, the bandwidth or the reordering of some kernels, on the energy
+# of their arithmetic, on one tile, or in any other way, which the fit then finds by trying.
+Acts = Literal["compute", "memory", "reorder", "reread", "energy", "tile", "else"]
 
 # Energy of a matrix FLOP by node, relative to 12 nm; start values of the tile-and-power prototype.
 NODE_ENERGY = {28: 2.0, 16: 1.3, 14: 1.15, 12: 1.0, 10: 0.85, 8: 0.75, 7: 0.65, 6: 0.6, 5: 0.42, 4: 0.42, 3: 0.38}
@@ -20,7 +26,8 @@ class Parameter:
     """One number to fit, in the logarithm.
 
     Attributes:
-        name: Path in the document; "scale.*" are common factors of all families, "family.<name>.*" one's own.
+        name: Path in the document; "scale.*" are common factors of all families, "family.<name>.*" one's own,
+            "software.<until>.*" one generation's, "tiles.<library>.<how>.<tile>" one tile's.
         start: Prior median.
         sigma: Prior standard deviation of the logarithm.
         high: Largest value allowed.
@@ -31,46 +38,208 @@ class Parameter:
     sigma: float
     high: float = 1e6
 
+    @property
+    def acts(self) -> Acts:
+        """How it acts."""
+        parts = self.name.split(".")
+        if parts[0] == "software":
+            parts = parts[2:]
+        if parts[0] == "tiles":
+            return "tile"
+        if "energy" in parts:
+            return "energy"
+        if "matrix" in parts or parts[0] == "compute":
+            return "compute"
+        if parts[0] == "memory" or parts[-1] == "memory":
+            return "memory"
+        return cast("Acts", parts[0]) if parts[0] in ("reorder", "reread") else "else"
+
 
 COMMON = (
-    Parameter("model.edge.fp32", 4.0, 0.5),
-    Parameter("model.edge.tensor", 15.0, 0.4),
-    Parameter("model.prologue", 45.0, 0.5),
+    Parameter("model.edge", 12.0, 0.4),
+    Parameter("model.prologue", 40.0, 0.4),
     Parameter("model.tail", 0.7, 0.2, 1.0),
-    Parameter("model.power_exponent", 0.6, 0.2, 1.0),
+    Parameter("model.lowest_voltage", 0.6, 0.1, 1.0),
     Parameter("model.l2_reach", 0.5, 0.4),
-    Parameter("model.nchw_passes.fp16", 1.0, 0.4),
-    Parameter("model.nchw_passes.tf32", 1.0, 0.4),
-    Parameter("scale.matrix.fp16", 0.85, 0.2, 1.0),
-    Parameter("scale.matrix.tf32", 0.85, 0.2, 1.0),
-    Parameter("scale.matrix.fp32", 0.95, 0.1, 1.0),
-    Parameter("scale.energy.fp16", 2.9, 0.2),
-    Parameter("scale.energy.tf32", 5.8, 0.25),
-    Parameter("scale.energy.fp32", 18.0, 0.25),
-    Parameter("compute.kinds.convolution", 0.9, 0.15, 1.0),
-    Parameter("compute.kinds.convolution.dgrad", 0.95, 0.1, 1.0),
-    Parameter("compute.kinds.convolution.wgrad", 0.95, 0.1, 1.0),
-    Parameter("compute.kinds.convolution.fp32", 1.1, 0.2),
-    Parameter("memory.kinds.matmul", 0.8, 0.3, 1.0),
-    Parameter("memory.kinds.convolution", 0.8, 0.3, 1.0),
-    Parameter("memory.kinds.depthwise_convolution", 0.46, 0.4, 1.0),
-    Parameter("memory.kinds.depthwise_convolution.channels_last", 1.0, 0.3),
-    Parameter("memory.kinds.elementwise", 0.85, 0.15, 1.0),
-    Parameter("memory.kinds.copy", 0.6, 0.3, 1.0),
-    Parameter("memory.kinds.normalization", 0.8, 0.3, 1.0),
-    Parameter("memory.kinds.normalization.channels_last", 1.0, 0.2),
-    Parameter("memory.kinds.softmax", 0.8, 0.2, 1.0),
-    Parameter("memory.kinds.reduction", 0.8, 0.2, 1.0),
-    Parameter("memory.kinds.pooling", 0.6, 0.2, 1.0),
-    Parameter("memory.kinds.optimizer", 0.8, 0.2, 1.0),
+    Parameter("model.clock.consumer", 1.15, 0.05),
+    Parameter("model.clock.workstation", 1.03, 0.03),
+    Parameter("scale.matrix.fp16", 0.9, 0.1, 1.0),
+    Parameter("scale.matrix.tf32", 0.9, 0.1, 1.0),
+    Parameter("scale.matrix.fp32", 1.0, 0.05, 1.1),
+    Parameter("scale.energy.fp16", 2.0, 0.15),
+    Parameter("scale.energy.tf32", 4.0, 0.2),
+    Parameter("scale.energy.fp32", 18.0, 0.1),
 )
+_COMPUTE = {
+    "vector": (0.3, 0.3),
+    "matmul.batched": (1.0, 0.15),
+    "convolution": (0.95, 0.1),
+    "convolution.fp32": (1.0, 0.15),
+    "convolution.fp32.nine_taps": (1.4, 0.2),
+    "convolution.dgrad": (0.95, 0.1),
+    "convolution.wgrad": (0.9, 0.1),
+    "convolution.pointwise": (1.0, 0.15),
+    "convolution.pointwise.dgrad": (1.0, 0.1),
+    "convolution.pointwise.wgrad": (1.0, 0.1),
+    "convolution.grouped": (0.5, 0.3),
+    "convolution.grouped.dgrad": (1.0, 0.2),
+    "convolution.grouped.wgrad": (1.0, 0.2),
+    "convolution.grouped.channels_last": (1.0, 0.2),
+    "convolution.grouped.narrow": (1.0, 0.3),
+    "convolution.ragged": (0.8, 0.2),
+    "convolution.ragged.channels_last": (1.0, 0.2),
+    "convolution.few_channels": (0.6, 0.3),
+    "convolution.few_channels.channels_last": (1.0, 0.2),
+    "convolution.channels_last": (1.0, 0.1),
+    "attention": (0.5, 0.3),
+    "attention.backward": (0.8, 0.2),
+    "attention.fp32": (1.0, 0.3),
+    "depthwise_convolution": (1.0, 0.3),
+    "depthwise_convolution.dgrad": (1.0, 0.2),
+    "depthwise_convolution.wgrad": (0.7, 0.3),
+    "depthwise_convolution.channels_last": (1.0, 0.3),
+    "depthwise_convolution.wgrad.channels_last": (1.0, 0.3),
+    "depthwise_convolution.large_window": (1.0, 0.2),
+    "depthwise_convolution.large_window.channels_last": (1.0, 0.2),
+    "depthwise_convolution.huge_window.channels_last": (0.7, 0.4),
+}
+_MEMORY = {
+    "matmul": (0.8, 0.2),
+    "matmul.batched": (1.0, 0.2),
+    "convolution": (0.8, 0.2),
+    "convolution.pointwise": (1.0, 0.2),
+    "convolution.grouped": (0.8, 0.2),
+    "convolution.dgrad": (1.0, 0.15),
+    "convolution.wgrad": (1.0, 0.15),
+    "convolution.channels_last": (1.0, 0.15),
+    "depthwise_convolution": (0.5, 0.3),
+    "depthwise_convolution.dgrad": (1.0, 0.3),
+    "depthwise_convolution.wgrad": (0.6, 0.4),
+    "depthwise_convolution.channels_last": (1.0, 0.3),
+    "depthwise_convolution.dgrad.channels_last": (1.0, 0.3),
+    "depthwise_convolution.wgrad.channels_last": (1.0, 0.3),
+    "elementwise": (0.88, 0.1),
+    "copy": (0.55, 0.2),
+    "normalization": (0.75, 0.2),
+    "normalization.channels_last": (1.0, 0.2),
+    "normalization.backward": (1.0, 0.2),
+    "normalization.backward.channels_last": (1.0, 0.2),
+    "softmax": (0.85, 0.2),
+    "softmax.backward": (1.0, 0.2),
+    "reduction": (0.75, 0.2),
+    "pooling": (0.6, 0.2),
+    "pooling.channels_last": (1.0, 0.2),
+    "pooling.backward": (1.0, 0.2),
+    "gather": (0.5, 0.2),
+    "optimizer": (0.75, 0.2),
+    "attention": (0.85, 0.2),
+}
+_REORDER = {
+    "convolution.fp16": (1.0, 0.4),
+    "convolution.tf32": (0.7, 0.4),
+    "convolution.dgrad": (1.0, 0.2),
+    "convolution.wgrad": (1.0, 0.2),
+    "convolution.pointwise": (1.0, 0.2),
+    "convolution.grouped": (1.0, 0.3),
+}
+_REREAD = {
+    "matmul": (1.0, 0.3),
+    "convolution": (1.0, 0.3),
+    "convolution.pointwise": (1.0, 0.2),
+    "depthwise_convolution": (0.8, 0.3),
+    "copy": (0.8, 0.3),
+    "normalization": (0.5, 0.3),
+    "softmax": (0.5, 0.3),
+    "elementwise": (0.1, 0.3),
+}
+# What may differ in an older generation, and by how much.
+_OLDER_COMPUTE = {
+    "convolution": 0.1,
+    "convolution.pointwise": 0.1,
+    "convolution.grouped": 0.3,
+    "convolution.channels_last": 0.1,
+    "convolution.grouped.channels_last": 0.5,
+    "convolution.grouped.narrow.channels_last": 0.5,
+    "convolution.grouped.dgrad.channels_last": 0.4,
+    "convolution.grouped.wgrad.channels_last": 0.4,
+    "convolution.ragged": 0.2,
+    "convolution.ragged.channels_last": 0.3,
+    "convolution.few_channels": 0.2,
+    "convolution.few_channels.channels_last": 0.2,
+    "convolution.wgrad": 0.1,
+    "convolution.dgrad": 0.1,
+    "convolution.wgrad.channels_last": 0.1,
+    "convolution.dgrad.channels_last": 0.1,
+    "matmul": 0.1,
+    "matmul.batched": 0.15,
+    "depthwise_convolution": 0.3,
+    "depthwise_convolution.channels_last": 0.3,
+    "depthwise_convolution.wgrad.channels_last": 0.3,
+    "depthwise_convolution.huge_window.channels_last": 0.5,
+}
+_OLDER_MEMORY = {
+    "elementwise": 0.1,
+    "normalization": 0.15,
+    "normalization.channels_last": 0.15,
+    "copy": 0.15,
+    "softmax": 0.15,
+    "reduction": 0.2,
+    "pooling": 0.2,
+    "depthwise_convolution": 0.3,
+    "depthwise_convolution.channels_last": 0.3,
+}
 OWN = (
-    Parameter("matrix.fp16", 1.0, 0.12),
-    Parameter("matrix.tf32", 1.0, 0.12),
-    Parameter("matrix.fp32", 1.0, 0.08),
-    Parameter("memory", 1.0, 0.1),
-    Parameter("energy", 1.0, 0.15),
+    Parameter("matrix.fp16", 1.0, 0.1, 1.5),
+    Parameter("matrix.tf32", 1.0, 0.1, 1.5),
+    Parameter("matrix.fp32", 1.0, 0.05),
+    Parameter("memory", 1.0, 0.08),
+    Parameter("energy", 1.0, 0.12),
 )
+
+
+def kind_parameters() -> Iterator[Parameter]:
+    """Yield the parameters of kinds of kernels."""
+    for room, table in (("compute", _COMPUTE), ("memory", _MEMORY), ("reorder", _REORDER), ("reread", _REREAD)):
+        for name, (start, sigma) in table.items():
+            # Bandwidth shares end at 1, where a coefficient makes no difference any more and would drift.
+            high = (1.5 if "." in name else 1.0) if room == "memory" else 5.0
+            yield Parameter(f"{room}.kinds.{name}", start, sigma, high)
+
+
+def software_parameters(until: str) -> Iterator[Parameter]:
+    """Yield what an older generation of PyTorch has for itself: factors on the common coefficients."""
+    for room, table in (("compute", _OLDER_COMPUTE), ("memory", _OLDER_MEMORY)):
+        for name, sigma in table.items():
+            yield Parameter(f"software.{until.replace('.', '-')}.{room}.{name}", 1.0, sigma)
+
+
+def tile_parameters(document: Document) -> Iterator[Parameter]:
+    """Yield the parameters of the FP32 kernels of each library."""
+    for row in document["tiles"]:
+        for how in ("single", "batched"):
+            for tile, start in _TILE_STARTS[row["name"]][how].items():
+                yield Parameter(f"tiles.{row['name']}.{how}.{tile}", start, 0.15)
+
+
+# Kernel names and times of NeuSight's products, each library fitted by itself.
+_TILE_STARTS: dict[str, dict[str, dict[str, float]]] = {
+    "Ampere": {
+        "single": dict(zip(TILE_NAMES[1:], (0.9, 0.74, 0.68, 0.68, 0.7, 0.65, 0.64), strict=True)),
+        "batched": {"128x128": 0.95, "128x64": 0.47, "64x64": 0.24, "128x32": 0.24, "32x128": 0.24},
+    },
+    "Volta": {
+        "single": dict(zip(TILE_NAMES[1:], (0.92, 0.8, 0.8, 0.72, 0.78, 0.72, 0.72), strict=True)),
+        "batched": {"128x128": 0.83, "128x64": 0.8, "64x64": 0.8, "128x32": 0.8, "32x128": 0.53, "64x32": 0.4},
+    },
+    "Pascal": {
+        "single": dict(zip(TILE_NAMES[2:-1], (0.65, 0.52, 0.43, 0.41, 0.43), strict=True)),
+        "batched": {"128x128": 0.9, "128x64": 0.46, "64x64": 0.45, "32x128": 0.79, "64x32": 0.11},
+    },
+    "CDNA": {
+        "single": dict(zip(TILE_NAMES[2:-1], (0.68, 0.62, 0.61, 0.62, 0.58), strict=True)),
+        "batched": {"128x128": 0.23, "128x64": 0.83, "64x64": 0.42, "128x32": 0.69, "32x128": 0.39, "64x32": 0.33},
+    },
+}
 
 
 def own_parameters(family: str) -> Iterator[Parameter]:
@@ -88,28 +257,47 @@ def fill(document: Document, values: Mapping[str, float], process_nm: Mapping[st
         process_nm: Node of each family, for the start value of its energy.
     """
     filled = deepcopy(document)
-    model = filled["model"]
-    model["edge"] = {"fp32": values["model.edge.fp32"]} | dict.fromkeys(("tf32", "fp16"), values["model.edge.tensor"])
-    for name in ("prologue", "tail", "power_exponent", "l2_reach"):
-        model[name] = values[f"model.{name}"]
-    model["nchw_passes"] = {f: values[f"model.nchw_passes.{f}"] for f in ("fp16", "tf32")}
-    for room in ("compute", "memory"):
-        prefix = f"{room}.kinds."
-        for name, value in values.items():
-            if name.startswith(prefix):
-                filled[room]["kinds"][name.removeprefix(prefix)] = value
+    tiles = {row["name"]: row for row in filled["tiles"]}
+    software = {row["until"].replace(".", "-"): row for row in filled["software"]}
+    for name, value in values.items():
+        room, _, rest = name.partition(".")
+        if room == "model":
+            what, _, of = rest.partition(".")
+            if of:
+                filled["model"][what][of] = value
+            else:
+                filled["model"][what] = value
+        elif room in ("compute", "memory", "reorder", "reread"):
+            filled[room]["kinds"][rest.removeprefix("kinds.")] = value
+        elif room == "tiles":
+            library, how, tile = rest.split(".")
+            tiles[library][how][tile] = value
+        elif room == "software":
+            until, of, kind = rest.split(".", 2)
+            software[until].setdefault(of, {})[kind] = value
     for row in filled["family"]:
         if not row.get("stated", False):
-            _fill_family(row, values, process_nm)
+            _fill_family(row, lineage(document, row["name"]), values, process_nm)
     return filled
 
 
-def _fill_family(row: Document, values: Mapping[str, float], process_nm: Mapping[str, float]) -> None:
-    def own(name: str) -> float:
-        return values.get(f"family.{row['name']}.{name}", 1.0)
+def lineage(document: Document, family: str) -> tuple[str, ...]:
+    """Return a family and those it is like, the nearest first."""
+    like = {row["name"]: row.get("like", "") for row in document["family"]}
+    found = []
+    while family:
+        found.append(family)
+        family = like[family]
+    return tuple(found)
 
-    # No device runs faster than its datasheet says: what is faster still lies somewhere else.
-    row["matrix"] = {f: min(1.0, values[f"scale.matrix.{f}"] * own(f"matrix.{f}")) for f in FORMATS}
+
+def _fill_family(
+    row: Document, line: tuple[str, ...], values: Mapping[str, float], process_nm: Mapping[str, float]
+) -> None:
+    def own(name: str) -> float:
+        return math.prod(values.get(f"family.{family}.{name}", 1.0) for family in line)
+
+    row["matrix"] = {f: values[f"scale.matrix.{f}"] * own(f"matrix.{f}") for f in FORMATS}
     row["memory"] = own("memory")
     node = NODE_ENERGY[round(process_nm[row["name"]])] if row["name"] in process_nm else None
     if node is None:

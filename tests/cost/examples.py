@@ -23,6 +23,8 @@ KINDS = (
     "transfer",
 )
 
+TILES = dict.fromkeys(("256x128", "128x128", "128x64", "64x64", "64x32"), 1.0)
+
 # 16 multiprocessors of 1 TFLOP/s each in fp16, 1 TB/s, no cache, no power limit.
 DEVICE = Device(
     name="Round Numbers",
@@ -44,14 +46,16 @@ CPU = replace(DEVICE, name="Round CPU", segment="cpu", flops_per_s={"fp32": 1e12
 def ideal(**changes) -> Efficiencies:
     """Return coefficients that take nothing away: full peaks, full bandwidth, free tiles, free starts."""
     model = {
-        "edge": {"fp32": 0.0, "tf32": 0.0, "fp16": 0.0},
+        "edge": 0.0,
         "prologue": 0.0,
         "tail": 1.0,
         "split_k_us": 0.0,
-        "power_exponent": 0.5,
+        "lowest_voltage": 0.5,
+        "idle_w": 0.0,
+        "picojoules_per_byte": 0.0,
+        "clock": {},
         "l2_speed": 4.0,
         "l2_reach": 0.5,
-        "nchw_passes": {"tf32": 0.0, "fp16": 0.0},
         "kernel_norm": 4.0,
         "step_norm": 6.0,
         "source": "made up",
@@ -69,8 +73,12 @@ def ideal(**changes) -> Efficiencies:
         {
             "model": model | changes.get("model", {}),
             "host": host | changes.get("host", {}),
-            "compute": {"vector": 1.0, "kinds": dict.fromkeys(KINDS, 1.0)},
-            "memory": {"kinds": dict.fromkeys(KINDS, 1.0)},
+            "compute": {"kinds": dict.fromkeys(KINDS, 1.0) | changes.get("compute", {})},
+            "memory": {"kinds": dict.fromkeys(KINDS, 1.0) | changes.get("memory", {})},
+            "reorder": {"kinds": {"convolution": 0.0} | changes.get("reorder", {})},
+            "reread": {"kinds": dict.fromkeys(KINDS, 0.0) | changes.get("reread", {})},
+            "tiles": [{"name": "Ampere", "single": TILES, "batched": TILES} | changes.get("tiles", {})],
+            "software": changes.get("software", []),
             "family": [family | changes.get("family", {}), family | {"cpu": True}],
             "spread": dict.fromkeys(("device", "family", "vendor", "none", "cpu", "host"), spread),
         }

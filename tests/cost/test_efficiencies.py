@@ -1,10 +1,15 @@
 """The shipped coefficients: every device has a family, every row a source, no share beyond what can be."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.cost.examples import DEVICE, KINDS
-from whichgpu.cost.family import efficiencies, sustained_flops_per_s
+from whichgpu.cost.family import efficiencies
+from whichgpu.cost.group import Group
+from whichgpu.cost.rates import Rates
 from whichgpu.devices import devices, find_device
+from whichgpu.graph import precision
 
 ALL = efficiencies()
 FAMILIES = [pytest.param(f, id=f.name) for f in ALL.families]
@@ -14,8 +19,9 @@ FAMILIES = [pytest.param(f, id=f.name) for f in ALL.families]
 def test_a_row_is_within_reason_and_says_where_it_is_from(family):
     assert len(family.source) > 20
     assert {"fp16", "fp32"} <= set(family.matrix)
-    assert all(0.1 < share <= 1.0 for share in family.matrix.values())
-    assert 0.3 < family.memory < 1.5
+    # Above 1: chips that run above their rated clock, which no family of measured ones is alone in.
+    assert all(0.3 < share < 1.6 for share in family.matrix.values())
+    assert 0.4 < family.memory < 1.8
     assert 0.5e-6 < family.kernel_start_s < 2e-5
     for first, second in (("fp16", "tf32"), ("tf32", "fp32")):  # fewer bits, less energy
         if {first, second} <= set(family.picojoules_per_flop):
@@ -23,9 +29,10 @@ def test_a_row_is_within_reason_and_says_where_it_is_from(family):
 
 
 def test_every_kind_has_its_figures():
-    assert {kind.partition(".")[0] for kind in ALL.memory} == set(KINDS)
-    assert {"matmul", "convolution", "attention", "rnn"} <= set(ALL.compute)
-    assert all(0.1 < share <= 1.0 for kind, share in ALL.memory.items() if "." not in kind)
+    assert {name.partition(".")[0] for name in ALL.memory.entries} == set(KINDS)
+    assert {"convolution", "attention", "rnn"} <= set(ALL.compute.entries)
+    assert all(0.1 < share <= 1.2 for name, share in ALL.memory.entries.items() if "." not in name)
+    assert {name.partition(".")[0] for name in ALL.reread.entries} == set(KINDS)
     for text in (ALL.model.source, ALL.host.source, *(s.basis for s in ALL.spreads.values())):
         assert len(text) > 20
 
@@ -73,26 +80,35 @@ def test_families_of_devices_that_share_a_marketing_name(name, family):
 
 def test_a_device_nobody_has_described_gets_its_vendors_family_or_the_general_one():
     assert ALL.family_of(DEVICE).vendor == "NVIDIA"
-    from dataclasses import replace
-
     assert ALL.family_of(replace(DEVICE, vendor="Google", architecture="v5e")).vendor == ""
 
 
 @pytest.mark.parametrize(
-    ("name", "number_format", "share"),
-    [  # share of the datasheet peak large FP32 products reach, by NeuSight; the L4's, 0.28, is missed by half
-        ("NVIDIA Tesla V100 PCIe 32GB", "fp32", 0.96),
-        ("NVIDIA A100 PCIe 80GB", "fp32", 0.90),
-        ("NVIDIA A100 PCIe 40GB", "fp32", 0.81),
-        ("NVIDIA Tesla T4", "fp32", 0.48),
-        ("NVIDIA H100 PCIe 80GB", "fp32", 0.75),
+    ("name", "number_format", "share", "within"),
+    [  # share of the datasheet peak large FP32 products reach, by NeuSight
+        ("NVIDIA Tesla V100 PCIe 32GB", "fp32", 0.96, 0.15),
+        ("NVIDIA A100 PCIe 80GB", "fp32", 0.90, 0.15),
+        ("NVIDIA A100 PCIe 40GB", "fp32", 0.81, 0.15),
+        ("NVIDIA Tesla T4", "fp32", 0.48, 0.15),
+        ("NVIDIA H100 PCIe 80GB", "fp32", 0.75, 0.15),
+        ("NVIDIA L4", "fp32", 0.28, 0.3),
     ],
 )
-def test_the_power_limit_gives_the_shares_of_the_peak_that_were_measured(name, number_format, share):
+def test_the_power_limit_gives_the_shares_of_the_peak_that_were_measured(name, number_format, share, within):
     device = find_device(name)
-    family = ALL.family_of(device)
-    peak = device.flops_per_s[number_format]
-    held = sustained_flops_per_s(
-        peak, family.picojoules_per_flop[number_format], device.tdp_w, ALL.model.power_exponent
+    rate = Rates.of(device, replace(precision("fp32"), convolution_tf32=False), ALL).rate(
+        Group("matmul", "float32", frozenset())
     )
-    assert held * family.matrix[number_format] / peak == pytest.approx(share, rel=0.15)
+    reached = rate.flops_per_s * max(rate.tile_shares) / device.flops_per_s[number_format]
+    assert reached == pytest.approx(share, rel=within)
+
+
+def test_every_family_has_a_library_of_tiles_and_relatives_that_exist():
+    names = {family.name for family in ALL.families}
+    for family in ALL.families:
+        assert family.tiles == "" or family.tiles in ALL.tiles
+        assert family.like == "" or family.like in names - {family.name}
+
+
+def test_releases_are_in_order():
+    assert [s.until for s in ALL.software] == sorted(s.until for s in ALL.software)

@@ -29,7 +29,7 @@ def step_s(kernel, device, mode, **host):
 
 @given(kernels, gpus, modes, more, more, more, more, more)
 def test_a_device_better_everywhere_is_never_slower(kernel, device, mode, flops, bandwidth, watts, cache, units):
-    """More multiprocessors count as better only if each is as fast as before: a product has a last wave to fill."""
+    """More multiprocessors count as better only if each is as fast and has as much cache as before."""
     count = device.multiprocessors or 1
     units = int(count * units) / count
     better = replace(
@@ -37,7 +37,7 @@ def test_a_device_better_everywhere_is_never_slower(kernel, device, mode, flops,
         flops_per_s={name: rate * flops * units for name, rate in device.flops_per_s.items()},
         memory_bandwidth_bytes_per_s=device.memory_bandwidth_bytes_per_s * bandwidth,
         tdp_w=None if device.tdp_w is None else device.tdp_w * watts * flops * units,
-        l2_bytes=None if device.l2_bytes is None else device.l2_bytes * cache,
+        l2_bytes=None if device.l2_bytes is None else device.l2_bytes * cache * units,
         multiprocessors=None if device.multiprocessors is None else int(count * units),
     )
     assert step_s(kernel, better, mode) <= step_s(kernel, device, mode) * (1 + 1e-9)
@@ -63,13 +63,16 @@ def test_no_product_beats_the_roofline(kernel, device, mode):
 
 
 def efficiencies_above_one(device):
-    """Some datasheets print the vector rate where the matrix units do more (MI100 in FP32): as far as it is fitted."""
-    return max(1.0, *efficiencies().family_of(device).matrix.values())
+    """Some datasheets print the vector rate where the matrix units do more (MI100 in FP32), or a clock that is passed."""
+    clock = efficiencies().model.clock.get(device.segment, 1.0)
+    return clock * max(1.0, *efficiencies().family_of(device).matrix.values())
 
 
 @given(sizes, sizes, sizes, st.integers(1, 32), gpus, modes, st.integers(1, 7))
 def test_a_larger_product_never_takes_less_time(m, n, k, batch, device, mode, factor):
-    for larger in ((m * factor, n, k, batch), (m, n * factor, k, batch), (m, n, k, batch * factor)):
+    # One product and a batch of them run in different kernels: from 1 to 2 time may fall.
+    sizes_of_more = [(m * factor, n, k, batch), (m, n * factor, k, batch)]
+    for larger in sizes_of_more + [(m, n, k, batch * factor)] * (batch > 1):
         assert step_s(matmul(*larger), device, mode) >= step_s(matmul(m, n, k, batch), device, mode) * (1 - 1e-9)
 
 
@@ -113,9 +116,9 @@ def test_the_table_keeps_every_kernel_and_call():
 
 def test_tiles_cover_the_product():
     table = KernelTable.of_kernels([(matmul(1000, 70, 512, 3), 1)])
-    # 256 x 128 tiles: 4 x 1 x 3; 64 x 32: 16 x 3 x 3.
+    # 256 x 128 tiles: 4 x 1 x 3; 32 x 32: 32 x 3 x 3.
     assert table.tile_count[0, 0, 0] == 12
-    assert table.tile_count[-1, 0, 0] == 144
+    assert table.tile_count[-1, 0, 0] == 288
     # A sum of 512 is split in 4 parts of 128, not in 16 of 32.
     assert table.tile_depth[0, :, 0].tolist() == [512, 128, float("inf")]
     assert table.kernels[0].gemm == Gemm(3, 1000, 70, 512)

@@ -8,7 +8,7 @@ from tests.cost.examples import CPU, DEVICE, elementwise, ideal, matmul
 from whichgpu.cost.kernel_table import KernelTable
 from whichgpu.cost.roofline import price_table
 from whichgpu.graph import precision
-from whichgpu.work import Kernel
+from whichgpu.work import Gemm, Kernel
 
 
 def priced(kernel, device=DEVICE, name="amp-fp16", efficiencies=None, **host):
@@ -57,7 +57,7 @@ def test_a_deep_narrow_product_is_split_along_its_depth():
 
 def test_small_tiles_load_more_per_flop():
     # Edge 16: 1 / (1 + 16 (1/256 + 1/128)) = 0.84211 for the largest tile, the best one for a large product.
-    edge = ideal(model={"edge": {"fp32": 16.0, "tf32": 16.0, "fp16": 16.0}})
+    edge = ideal(model={"edge": 16.0})
     found = priced(matmul(4096, 4096, 4096), efficiencies=edge).compute_s[0]
     assert found == pytest.approx(8.590e-3 / 0.84211, rel=1e-3)
 
@@ -88,31 +88,100 @@ def test_without_tf32_units_float32_runs_at_the_float32_rate():
 
 
 def test_a_chip_that_would_draw_more_than_its_limit_runs_slower():
-    # 16 TFLOP/s at 75 pJ/FLOP would draw 1,200 W; the limit is 300 W; exponent 1/2: half speed.
+    # 16 TFLOP/s at 75 pJ/FLOP would draw 1,200 W; the limit is 300 W. With the voltage down to a half at no clock, half
+    # the clock draws 1/2 x (3/4)^2 = 0.28 of the power, a little more than the quarter there is.
     hot = ideal(family={"picojoules_per_flop": {"fp16": 75.0}})
     kernel = matmul(4096, 4096, 4096)
-    assert priced(kernel, efficiencies=hot).compute_s[0] == pytest.approx(2 * 8.590e-3, rel=1e-3)
+    slower = priced(kernel, efficiencies=hot).compute_s[0] / 8.590e-3
+    clock = 1 / slower
+    assert clock * (0.5 + 0.5 * clock) ** 2 == pytest.approx(0.25, rel=2e-3)
     cool = ideal(family={"picojoules_per_flop": {"fp16": 10.0}})
     assert priced(kernel, efficiencies=cool).compute_s[0] == pytest.approx(8.590e-3, rel=1e-3)
 
 
+def test_what_the_board_draws_beside_leaves_less_for_arithmetic():
+    # 50 W whatever it does, and 50 pJ a byte at 1 TB/s: 200 W of 300 are left,
+    # just what 16 TFLOP/s at 12.5 pJ/FLOP draw.
+    beside = {"idle_w": 50.0, "picojoules_per_byte": 50.0}
+    kernel = matmul(4096, 4096, 4096)
+    just = ideal(model=beside, family={"picojoules_per_flop": {"fp16": 12.5}})
+    assert priced(kernel, efficiencies=just).compute_s[0] == pytest.approx(8.590e-3, rel=1e-3)
+    more = ideal(model=beside, family={"picojoules_per_flop": {"fp16": 14.0}})
+    assert priced(kernel, efficiencies=more).compute_s[0] > 8.8e-3
+
+
+def test_chips_of_some_segments_run_above_their_rated_clock():
+    faster = ideal(model={"clock": {"datacenter": 1.25}})
+    assert priced(matmul(4096, 4096, 4096), efficiencies=faster).compute_s[0] == pytest.approx(
+        8.590e-3 / 1.25, rel=1e-3
+    )
+    assert (
+        priced(matmul(4096, 4096, 4096), CPU, "fp32", faster).compute_s[0]
+        == priced(matmul(4096, 4096, 4096), CPU, "fp32").compute_s[0]
+    )
+
+
 def test_what_a_small_kernel_touches_lies_in_the_cache():
-    # 8 MB touched, half of a 32 MB cache within reach: exp(-0.5) = 0.60653 of it at 4 times the speed.
+    # 8 MB touched, half of a 32 MB cache within reach: 16 / (16 + 8) = 2/3 of it at 4 times the speed.
     cached = replace(DEVICE, l2_bytes=32e6)
     found = priced(elementwise(10**6), cached).memory_s[0]
-    assert found == pytest.approx(8e-6 * (1 - 0.60653 * 0.75), rel=1e-4)
-    # 8 GB do not fit.
-    assert priced(elementwise(10**9), cached).memory_s[0] == pytest.approx(8e-3)
+    assert found == pytest.approx(8e-6 * (1 - 2 / 3 * 0.75), rel=1e-4)
+    # Of 8 GB next to nothing.
+    assert priced(elementwise(10**9), cached).memory_s[0] == pytest.approx(8e-3, rel=2e-3)
+
+
+def test_neighbours_read_again_what_the_cache_does_not_hold():
+    # 16 multiprocessors of 128 rows x 4096 x 2 bytes touch 16.8 MB a wave: of a cache as large half a wave is not held.
+    kernel = matmul(4096, 4096, 4096)
+    cached = replace(DEVICE, l2_bytes=16 * 128 * 4096 * 2)
+    plain = priced(kernel, cached).memory_s[0]
+    assert priced(kernel, cached, efficiencies=ideal(reread={"matmul": 3.0})).memory_s[0] == pytest.approx(2.5 * plain)
 
 
 def test_channels_outermost_are_reordered_for_matrix_units_only():
     kernel = Kernel("convolution", "float16", 1e9, 6e9, 2e9)
-    two = ideal(model={"nchw_passes": {"fp16": 2.0}})
+    two = ideal(reorder={"convolution": 0.5, "convolution.fp16": 4.0})
     assert priced(kernel, efficiencies=two).memory_s[0] == pytest.approx(8e-3 + 2 * 8e-3)
     assert priced(replace(kernel, channels_last=True), efficiencies=two).memory_s[0] == pytest.approx(8e-3)
     exact = replace(DEVICE, flops_per_s={"fp32": 2e12})
     plain = replace(kernel, dtype="float32")
     assert priced(plain, exact, "fp32", efficiencies=two).memory_s[0] == pytest.approx(8e-3)
+
+
+def test_coefficients_of_all_that_holds_for_a_kernel_multiply():
+    # A grouped convolution of wide groups: half the rate for groups, 0.8 of that for the gradient of their weights.
+    kernel = Kernel("convolution", "float16", 16e9, 1.0, 1.0, Gemm(4, 64, 64, 64), "wgrad", window=1)
+    some = {"convolution.grouped": 0.5, "convolution.grouped.wgrad": 0.8, "convolution.grouped.narrow": 0.1}
+    slower = priced(kernel, efficiencies=ideal(compute=some)).compute_s[0] / priced(kernel).compute_s[0]
+    assert slower == pytest.approx(1 / 0.4)
+
+
+def test_float32_products_run_in_the_tiles_their_library_has():
+    # Batched products in tiles of 128 x 128 only: 64 x 64 outputs take as long as 128 x 128.
+    batched = ideal(tiles={"batched": {"128x128": 1.0}}, model={"split_k_us": 100.0})
+    times = [
+        priced(matmul(n, n, 1000, batch=160, dtype="float32"), name="fp32", efficiencies=batched).compute_s[0]
+        for n in (64, 128)
+    ]
+    assert times[0] == times[1]
+    # On matrix units the choice is free.
+    assert (
+        priced(matmul(64, 64, 1000, 160), efficiencies=batched).compute_s[0]
+        < priced(matmul(128, 128, 1000, 160), efficiencies=batched).compute_s[0]
+    )
+
+
+def test_older_software_lacks_what_every_later_release_gained():
+    gained = [
+        {"until": "1.10", "source": "made up", "memory": {"elementwise": 0.5}},
+        {"until": "2.1", "source": "made up", "memory": {"elementwise": 0.8}, "host": 2.0},
+    ]
+    found = ideal(software=gained, host={"op_us": 10.0})
+    table = KernelTable.of_kernels([(elementwise(10**9), 1)], op_calls=1)
+    for version, memory, host in (("1.9.0a0", 0.4, 2.0), ("1.13", 0.8, 2.0), ("2.4", 1.0, 1.0), ("", 1.0, 1.0)):
+        at = price_table(table, DEVICE, precision("fp32"), found, found.software_of(version))
+        assert at.memory_s[0] == pytest.approx(8e-3 / memory)
+        assert at.host_s == pytest.approx(10e-6 * host)
 
 
 def test_starting_kernels_costs_device_time():

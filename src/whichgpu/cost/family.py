@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from whichgpu.cost.coefficients import Coefficients
+from whichgpu.cost.tile_names import TILE_NAMES
 from whichgpu.devices.device import Device, NumberFormat
 from whichgpu.units import MICRO, TERA
 
@@ -56,6 +59,8 @@ class Family:
         matrix: Share of the power-capped matrix peak a large product reaches, by number format.
         memory: Factor on the memory efficiencies of `Efficiencies.memory`.
         picojoules_per_flop: Energy of a matrix FLOP at full clock, by number format, for the power cap.
+        like: The family whose own factors it shares where nothing was measured of it, or beside its own.
+        tiles: Name in `Efficiencies.tiles` of the FP32 kernels its library has.
         kernel_start_s: Time on the device between two kernels.
         op_host_s: Time the host takes to issue an op; the general one of `Efficiencies.host` if None.
         measured_devices: Full names of devices whose measured steps or kernels went into these figures.
@@ -70,6 +75,8 @@ class Family:
     matrix: Mapping[NumberFormat, float]
     memory: float
     picojoules_per_flop: Mapping[NumberFormat, float]
+    like: str
+    tiles: str
     kernel_start_s: float
     measured_devices: tuple[str, ...]
     source: str
@@ -100,54 +107,82 @@ class Model:
     """Constants of the form of the cost model, the same on every device.
 
     Attributes:
-        edge: c of a tile's efficiency 1 / (1 + c (1/tm + 1/tn)), by number format: what loading operands costs.
+        edge: c of a tile's efficiency on matrix units, 1 / (1 + c (1/tm + 1/tn)): what loading operands costs.
         prologue: k0, the steps along k a tile's start and end cost.
         tail: beta, how much of the last partial wave is paid: 0 none, 1 all.
         split_k_s: Cost of adding up the parts of a product split along k.
-        power_exponent: a of peak x min(1, (tdp / power at full clock) ** a).
+        lowest_voltage: To which a chip under its power limit goes down, of the voltage at full clock.
+        idle_w: What a board draws whatever it does.
+        joules_per_byte: What its memory draws, by its bandwidth.
+        clock: How much faster than its rated boost clock a chip of a segment really runs, where power allows.
         l2_speed: Bandwidth of the shared cache as a multiple of that of memory.
         l2_reach: Bytes a kernel may touch and still find its operands in the cache, as a share of the cache.
-        nchw_passes: How much of its operands a convolution on matrix units reorders where channels are not innermost,
-            by number format, as a multiple of their bytes.
         kernel_norm: p of the smooth maximum of a kernel's compute and memory time.
         step_norm: p of the smooth maximum of device and host time.
         source: Where the figures come from.
     """
 
-    edge: Mapping[NumberFormat, float]
+    edge: float
     prologue: float
     tail: float
     split_k_s: float
-    power_exponent: float
+    lowest_voltage: float
+    idle_w: float
+    joules_per_byte: float
+    clock: Mapping[str, float]
     l2_speed: float
     l2_reach: float
-    nchw_passes: Mapping[NumberFormat, float]
     kernel_norm: float
     step_norm: float
     source: str
 
 
 @dataclass(frozen=True, slots=True)
+class Software:
+    """What a release of PyTorch gained: factors on everything older than it.
+
+    Attributes:
+        until: The newest version without the gain, (major, minor).
+        compute: Factors on `Efficiencies.compute`.
+        memory: Factors on `Efficiencies.memory`.
+        host: Factor on host times.
+        source: Where the figures come from.
+    """
+
+    until: tuple[int, int]
+    compute: Coefficients
+    memory: Coefficients
+    host: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Efficiencies:
-    """All coefficients of the cost model.
+    """All coefficients of the cost model. Kernels are named as `whichgpu.cost.group` qualifies them.
 
     Attributes:
         model: Constants of its form.
         host: Host times.
-        compute: Factor on the matrix efficiency by kernel kind, times those by its direction ("convolution.wgrad") and
-            by number format ("convolution.fp32") where there are such.
-        vector: Share of the FP32 peak that arithmetic outside matrix units reaches.
-        memory: Share of the datasheet bandwidth by kernel kind, times that of channels lying innermost
-            ("normalization.channels_last") where there is such.
+        compute: Share of the arithmetic peak, by kernel and number format ("convolution.wgrad.fp32").
+        memory: Share of the datasheet bandwidth, by kernel.
+        reorder: How much of its operands a convolution on matrix units reorders where channels are not innermost, as a
+            multiple of their bytes, by kernel and number format.
+        reread: How often more a kernel reads what it reads if the cache holds nothing of a wave, by kernel.
+        tiles: What each tile reaches on FP32 units, by library and by "single" or "batched" products, in the order of
+            `whichgpu.cost.tiles.TILE_NAMES`.
+        software: Older generations of PyTorch, oldest first.
         families: In the order they are tried.
         spreads: Errors found, by how much is known of a device: "device", "family", "vendor", "none".
     """
 
     model: Model
     host: Host
-    compute: Mapping[str, float]
-    vector: float
-    memory: Mapping[str, float]
+    compute: Coefficients
+    memory: Coefficients
+    reorder: Coefficients
+    reread: Coefficients
+    tiles: Mapping[str, Mapping[str, tuple[float, ...]]]
+    software: tuple[Software, ...]
     families: tuple[Family, ...]
     spreads: Mapping[str, Spread]
 
@@ -158,6 +193,14 @@ class Efficiencies:
                 if family.cpu == device.is_cpu and test(family, device):
                     return family
         raise LookupError(f"efficiencies.toml has no general family for {device.name}.")
+
+    def software_of(self, version: str) -> tuple[Software, ...]:
+        """Return what a PyTorch version such as "1.12.1+cu116" lacks: nothing for today's, or if none is named."""
+        found = re.match(r"(\d+)\.(\d+)", version)
+        if found is None:
+            return ()
+        number = (int(found[1]), int(found[2]))
+        return tuple(software for software in self.software if number <= software.until)
 
 
 def _by_capability(family: Family, device: Device) -> bool:
@@ -184,9 +227,10 @@ def efficiencies() -> Efficiencies:
 
 
 def efficiencies_from_document(document: Mapping[str, Any]) -> Efficiencies:
-    """Return the coefficients a TOML document holds; times are in microseconds there."""
+    """Return the coefficients a TOML document holds; times are in microseconds there, energies in picojoules."""
     model, host = dict(document["model"]), document["host"]
     model["split_k_s"] = model.pop("split_k_us") * MICRO
+    model["joules_per_byte"] = model.pop("picojoules_per_byte") / TERA
     return Efficiencies(
         model=Model(**model),
         host=Host(
@@ -196,11 +240,31 @@ def efficiencies_from_document(document: Mapping[str, Any]) -> Efficiencies:
             synchronization_s=host["synchronization_us"] * MICRO,
             source=host["source"],
         ),
-        compute=document["compute"]["kinds"],
-        vector=document["compute"]["vector"],
-        memory=document["memory"]["kinds"],
+        compute=Coefficients(document["compute"]["kinds"]),
+        memory=Coefficients(document["memory"]["kinds"]),
+        reorder=Coefficients(document["reorder"]["kinds"]),
+        reread=Coefficients(document["reread"]["kinds"]),
+        tiles={
+            row["name"]: {how: _tile_shares(row[how]) for how in ("single", "batched")} for row in document["tiles"]
+        },
+        software=tuple(_software(row) for row in document.get("software", ())),
         families=tuple(_family(row) for row in document["family"]),
         spreads={name: Spread(**row) for name, row in document["spread"].items()},
+    )
+
+
+def _tile_shares(row: Mapping[str, float]) -> tuple[float, ...]:
+    return tuple(row.get(name, 0.0) for name in TILE_NAMES)
+
+
+def _software(row: Mapping[str, Any]) -> Software:
+    major, minor = row["until"].split(".")
+    return Software(
+        until=(int(major), int(minor)),
+        compute=Coefficients(row.get("compute", {})),
+        memory=Coefficients(row.get("memory", {})),
+        host=row.get("host", 1.0),
+        source=row["source"],
     )
 
 
@@ -214,23 +278,10 @@ def _family(row: Mapping[str, Any]) -> Family:
         matrix=row["matrix"],
         memory=row["memory"],
         picojoules_per_flop=row.get("picojoules_per_flop", {}),
+        like=row.get("like", ""),
+        tiles=row.get("tiles", ""),
         kernel_start_s=row["kernel_start_us"] * MICRO,
         measured_devices=tuple(row.get("measured_devices", ())),
         source=row["source"],
         op_host_s=row["op_host_us"] * MICRO if "op_host_us" in row else None,
     )
-
-
-def sustained_flops_per_s(
-    peak_flops_per_s: float, picojoules_per_flop: float | None, tdp_w: float | None, exponent: float
-) -> float:
-    """Return the rate a chip holds under its power limit; the peak where the limit or the energy is not known.
-
-    A chip that would draw more than its limit at full clock runs slower, at a lower voltage: power falls faster than
-    speed, which is what an exponent below 1 says.
-    """
-    if tdp_w is None or picojoules_per_flop is None:
-        return peak_flops_per_s
-    power_w = peak_flops_per_s * picojoules_per_flop / TERA
-    held: float = (tdp_w / power_w) ** exponent
-    return peak_flops_per_s * min(1.0, held)

@@ -4,32 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from whichgpu.cost.group import Group, group_of
+from whichgpu.cost.tiles import Floats, cut, slab_bytes
 from whichgpu.work import GraphWork
-from whichgpu.work.kernel import Kernel, KernelKind
+from whichgpu.work.kernel import Kernel
 
-Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
-
-
-class Group(NamedTuple):
-    """Kernels that reach the same rates on a device."""
-
-    kind: KernelKind
-    dtype: str
-    direction: str
-    channels_last: bool
-
-
-# Output tiles (rows, columns) of the GEMM kernels of cuBLAS, and into how many parts the sum over k may be split.
-TILES = np.array([(256, 128), (128, 128), (128, 64), (64, 64), (64, 32)], dtype=np.float64)
-SPLITS = np.array([1, 4, 16], dtype=np.float64)
-# A part of a split sum shorter than this does not pay.
-SHORTEST_SPLIT = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +28,7 @@ class KernelTable:
         flops: FLOPs of one call, (n,).
         bytes_moved: Bytes of one call, (n,).
         launches: Launches of one call, (n,).
+        slab_bytes: What one multiprocessor's share of a wave touches, (n,).
         gemm: Indices of the g kernels that hold a matrix product, (g,).
         tile_count: Tiles of each product by tile and split, (tiles, splits, g).
         tile_depth: Length of the sum in one tile, infinite where such a split is not allowed, (tiles, splits, g).
@@ -60,6 +45,7 @@ class KernelTable:
     flops: Floats
     bytes_moved: Floats
     launches: Floats
+    slab_bytes: Floats
     gemm: Ints
     tile_count: Floats
     tile_depth: Floats
@@ -93,11 +79,11 @@ class KernelTable:
         """Return the table of `kernels`, each with how often it runs."""
         pairs = tuple(kernels)
         rows = tuple(k for k, _ in pairs)
-        each = [Group(k.kind, k.dtype, k.direction, k.channels_last) for k in rows]
+        each = [group_of(k) for k in rows]
         groups = tuple(dict.fromkeys(each))
         index = {group: i for i, group in enumerate(groups)}
         gemm = [i for i, k in enumerate(rows) if k.gemm is not None]
-        count, depth = _tiles([(g.batch, g.m, g.n, g.k) for k in rows if (g := k.gemm) is not None])
+        count, depth = cut([rows[i] for i in gemm])
         return cls(
             kernels=rows,
             calls=np.array([n for _, n in pairs], dtype=np.float64),
@@ -106,6 +92,7 @@ class KernelTable:
             flops=np.array([k.flops for k in rows], dtype=np.float64),
             bytes_moved=np.array([k.bytes_moved for k in rows], dtype=np.float64),
             launches=np.array([k.launches for k in rows], dtype=np.float64),
+            slab_bytes=np.array([slab_bytes(k) for k in rows], dtype=np.float64),
             gemm=np.array(gemm, dtype=np.intp),
             tile_count=count,
             tile_depth=depth,
@@ -114,13 +101,3 @@ class KernelTable:
             view_calls=view_calls,
             synchronizations=synchronizations,
         )
-
-
-def _tiles(shapes: list[tuple[int, int, int, int]]) -> tuple[Floats, Floats]:
-    """Return how many tiles each product has and how deep they are, (tiles, splits, g) each."""
-    batch, m, n, k = np.array(shapes, dtype=np.float64).reshape(-1, 4).T
-    rows, columns = TILES[:, 0, None, None], TILES[:, 1, None, None]
-    splits = SPLITS[None, :, None]
-    count = batch * np.ceil(m / rows) * np.ceil(n / columns) * splits
-    depth = np.broadcast_to(k / splits, count.shape)
-    return count, np.where((splits > 1) & (depth < SHORTEST_SPLIT), np.inf, depth)

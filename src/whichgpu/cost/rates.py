@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from whichgpu.cost.family import Efficiencies, Family, sustained_flops_per_s
-from whichgpu.cost.kernel_table import Group
+from whichgpu.cost.coefficients import Coefficients
+from whichgpu.cost.family import Efficiencies, Family, Software
+from whichgpu.cost.group import Group
+from whichgpu.cost.power import idle_w, sustained_flops_per_s
+from whichgpu.cost.tile_names import TILE_NAMES
+from whichgpu.cost.tiles import matrix_unit_shares
 from whichgpu.devices.device import Device, NumberFormat
 from whichgpu.graph import Precision
+from whichgpu.units import TERA
 from whichgpu.work.kernel import MATRIX_KINDS, KernelKind
 
 _FORMATS: dict[str, NumberFormat] = {
@@ -27,20 +32,29 @@ _MEASURED_AS: dict[NumberFormat, NumberFormat] = {"bf16": "fp16", "fp8": "fp16",
 _CUDNN_KINDS = ("convolution", "rnn")
 
 
+# FP32 kernels of a device whose library nobody has described.
+_ANY_TILES = "Ampere"
+_ALL_TILES = (1.0,) * len(TILE_NAMES)
+
+
 class Rate(NamedTuple):
     """What kernels of a group reach.
 
     Attributes:
         flops_per_s: Sustained arithmetic, without bound where the device's rate is unknown.
-        edge: c of the tile efficiency of its products; 0 where tiles do not matter.
         bytes_per_s: Sustained bandwidth.
         reorder_s_per_byte: What reordering its operands for matrix units costs, in kernels of its own.
+        joules_per_flop: What its arithmetic draws.
+        reread: How often more it reads what it reads where the cache holds nothing of a wave.
+        tile_shares: What each tile of its products reaches of `flops_per_s`; 0 where there is no such kernel.
     """
 
     flops_per_s: float
-    edge: float
     bytes_per_s: float
     reorder_s_per_byte: float
+    joules_per_flop: float
+    reread: float
+    tile_shares: tuple[float, ...]
 
 
 @dataclass(slots=True)
@@ -52,6 +66,7 @@ class Rates:
         precision: What its float32 matrix math may be rounded to.
         efficiencies: The coefficients.
         family: The family of the device.
+        software: What its PyTorch lacks, nothing for today's.
         assumptions: What had to be assumed because the device's figures do not say; grows as rates are asked for.
     """
 
@@ -59,32 +74,71 @@ class Rates:
     precision: Precision
     efficiencies: Efficiencies
     family: Family
+    software: tuple[Software, ...]
     assumptions: list[str]
 
     @classmethod
-    def of(cls, device: Device, precision: Precision, efficiencies: Efficiencies) -> Rates:
+    def of(
+        cls, device: Device, precision: Precision, efficiencies: Efficiencies, software: tuple[Software, ...] = ()
+    ) -> Rates:
         """Return the rates of `device`."""
-        return cls(device, precision, efficiencies, efficiencies.family_of(device), [])
+        return cls(device, precision, efficiencies, efficiencies.family_of(device), software, [])
 
     def rate(self, group: Group) -> Rate:
         """Return what kernels of `group` reach."""
-        bytes_per_s = self._bandwidth(group.kind, group.channels_last)
+        bytes_per_s = self._bandwidth(group.kind, group.qualifiers)
+        reread = self.efficiencies.reread.of(group.kind, group.qualifiers) if self._is_gpu else 0.0
         if group.kind not in MATRIX_KINDS:
-            return Rate(self._vector(group), 0.0, bytes_per_s, 0.0)
+            return Rate(self._vector(group), bytes_per_s, 0.0, self._joules_per_flop("fp32"), reread, _ALL_TILES)
         wanted = self._format(group)
         runs = self._available(wanted)
         peak = self.device.flops_per_s.get(runs)
         if peak is None:
             self._assume("its arithmetic rate is unknown: priced by memory traffic alone, at least")
-            return Rate(_UNBOUNDED, 0.0, bytes_per_s, 0.0)
-        model = self.efficiencies.model
-        sustained = self._sustained(peak, runs)
+            return Rate(_UNBOUNDED, bytes_per_s, 0.0, 0.0, reread, _ALL_TILES)
         like = _MEASURED_AS.get(runs, runs)
-        share = self.family.matrix[like] * self._kind_factor(group, like)
-        tiled = not self.device.is_cpu
-        reordered = tiled and runs != "fp32" and group.kind == "convolution" and not group.channels_last
-        reorder_s_per_byte = model.nchw_passes[like] / self._bandwidth("copy") if reordered else 0.0
-        return Rate(sustained * share, model.edge[like] if tiled else 0.0, bytes_per_s, reorder_s_per_byte)
+        qualifiers = group.qualifiers | {like}
+        share = self.family.matrix[like] * self._factor("compute", group.kind, qualifiers)
+        reorder_s_per_byte = 0.0
+        if runs != "fp32" and "channels_last" not in qualifiers and group.kind == "convolution" and self._is_gpu:
+            passes = self.efficiencies.reorder.of(group.kind, qualifiers)
+            reorder_s_per_byte = passes / self._bandwidth("copy", frozenset())
+        return Rate(
+            self._sustained(peak, runs) * share,
+            bytes_per_s,
+            reorder_s_per_byte,
+            self._joules_per_flop(runs),
+            reread,
+            self._tile_shares(runs, group),
+        )
+
+    def runs_in(self, group: Group) -> NumberFormat:
+        """Return the number format whose measured figures apply to a group of matrix kernels."""
+        runs = self._available(self._format(group))
+        return _MEASURED_AS.get(runs, runs)
+
+    @property
+    def _is_gpu(self) -> bool:
+        return not self.device.is_cpu
+
+    def _factor(self, of: Literal["compute", "memory"], kind: str, qualifiers: frozenset[str]) -> float:
+        common: Coefficients = getattr(self.efficiencies, of)
+        factor = common.of(kind, qualifiers)
+        for release in self.software:
+            older: Coefficients = getattr(release, of)
+            factor *= older.of(kind, qualifiers)
+        return factor
+
+    def _tile_shares(self, runs: NumberFormat, group: Group) -> tuple[float, ...]:
+        if not self._is_gpu:
+            return _ALL_TILES
+        if runs != "fp32":
+            return matrix_unit_shares(self.efficiencies.model.edge)
+        library = self.efficiencies.tiles[self.family.tiles or _ANY_TILES]
+        return library["batched" if "batched" in group.qualifiers else "single"]
+
+    def _joules_per_flop(self, runs: NumberFormat) -> float:
+        return self.family.picojoules_per_flop.get(_MEASURED_AS.get(runs, runs), 0.0) / TERA
 
     def _format(self, group: Group) -> NumberFormat:
         """Return the format a matrix kernel computes in if the device has it."""
@@ -104,23 +158,26 @@ class Rates:
             return "fp32"
         return wanted
 
+    @property
+    def _clock(self) -> float:
+        return self.efficiencies.model.clock.get(self.device.segment, 1.0)
+
     def _sustained(self, peak: float, runs: NumberFormat) -> float:
-        energy = self.family.picojoules_per_flop.get(_MEASURED_AS.get(runs, runs))
-        if not self.device.is_cpu and self.device.tdp_w is None:
+        peak *= self._clock
+        energy, tdp_w = self.family.picojoules_per_flop.get(_MEASURED_AS.get(runs, runs)), self.device.tdp_w
+        if self.device.is_cpu:
+            return peak
+        if tdp_w is None:
             self._assume("its power limit is unknown: priced at full clock, which it may not hold")
-        return sustained_flops_per_s(peak, energy, self.device.tdp_w, self.efficiencies.model.power_exponent)
+        if tdp_w is None or energy is None:
+            return peak
+        model = self.efficiencies.model
+        beside_w = idle_w(tdp_w, self.device.memory_bandwidth_bytes_per_s, model.joules_per_byte, model.idle_w)
+        return sustained_flops_per_s(peak, energy, tdp_w - beside_w, model.lowest_voltage)
 
-    def _kind_factor(self, group: Group, number_format: NumberFormat) -> float:
-        """Return the factor of the kind of kernel, its direction and its format on the matrix efficiency."""
-        compute = self.efficiencies.compute
-        by_direction = compute.get(f"{group.kind}.{group.direction}", 1.0)
-        return compute[group.kind] * by_direction * compute.get(f"{group.kind}.{number_format}", 1.0)
-
-    def _bandwidth(self, kind: KernelKind, channels_last: bool = False) -> float:
+    def _bandwidth(self, kind: KernelKind, qualifiers: frozenset[str]) -> float:
         """Return the sustained bandwidth; never above the datasheet's, whatever a family's factor says."""
-        memory = self.efficiencies.memory
-        by_layout = memory.get(f"{kind}.channels_last", 1.0) if channels_last else 1.0
-        share = self.family.memory * memory[kind] * by_layout
+        share = self.family.memory * self._factor("memory", kind, qualifiers)
         return self.device.memory_bandwidth_bytes_per_s * min(1.0, share)
 
     def _vector(self, group: Group) -> float:
@@ -128,7 +185,8 @@ class Rates:
         if peak is None:
             self._assume("its FP32 rate is unknown: arithmetic outside matrix units is priced by memory traffic alone")
             return _UNBOUNDED
-        return peak * self.efficiencies.vector * self.efficiencies.compute.get(group.kind, 1.0)
+        vector = self.efficiencies.compute.of("vector", frozenset())
+        return peak * self._clock * vector * self._factor("compute", group.kind, group.qualifiers)
 
     def _assume(self, text: str) -> None:
         if text not in self.assumptions:

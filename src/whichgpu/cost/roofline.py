@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from whichgpu.cost.family import Efficiencies, Family, Host, Model
-from whichgpu.cost.kernel_table import TILES, Floats, KernelTable
+from whichgpu.cost.family import Efficiencies, Family, Model, Software
+from whichgpu.cost.host import host_s
+from whichgpu.cost.kernel_table import KernelTable
 from whichgpu.cost.rates import Rates
+from whichgpu.cost.tiles import Floats, product_s
 from whichgpu.devices.device import Device
 from whichgpu.graph import Precision
+
+# Of a wave, where a device's cache or number of multiprocessors is not known.
+_USUALLY_UNCACHED = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,7 @@ class Priced:
         memory_s: Time its memory traffic alone would take, (n,).
         launch_s: Time the device loses to starting it, (n,).
         host_s: Time the host takes to issue the step.
+        dynamic_j: What the step's arithmetic and memory traffic draw at full clock.
         overlapped: Whether host and device work at the same time; on a CPU they are the same.
         step_norm: p of the smooth maximum of device and host time.
         assumptions: What had to be assumed because the device's figures do not say.
@@ -39,6 +46,7 @@ class Priced:
     memory_s: Floats
     launch_s: Floats
     host_s: float
+    dynamic_j: float
     overlapped: bool
     step_norm: float
     assumptions: tuple[str, ...]
@@ -60,20 +68,37 @@ class Priced:
         return float(longer * (1 + (shorter / longer) ** self.step_norm) ** (1 / self.step_norm))
 
 
-def price_table(table: KernelTable, device: Device, precision: Precision, efficiencies: Efficiencies) -> Priced:
-    """Return the time of the kernels in `table` on `device`."""
+def price_table(
+    table: KernelTable,
+    device: Device,
+    precision: Precision,
+    efficiencies: Efficiencies,
+    software: tuple[Software, ...] = (),
+) -> Priced:
+    """Return the time of the kernels in `table` on `device`, by a PyTorch that lacks what `software` says."""
     model = efficiencies.model
-    rates = Rates.of(device, precision, efficiencies)
-    by_group = np.array([rates.rate(group) for group in table.groups], dtype=np.float64).reshape(-1, 4)
-    flops_per_s, edge, bytes_per_s, reorder_s_per_byte = by_group[table.group].T
+    rates = Rates.of(device, precision, efficiencies, software)
+    by_group = [rates.rate(group) for group in table.groups]
+    numbers = np.array([rate[:5] for rate in by_group], dtype=np.float64).reshape(-1, 5)
+    flops_per_s, bytes_per_s, reorder_s_per_byte, joules_per_flop, reread = numbers[table.group].T
 
     compute_s = table.flops / flops_per_s
     if not device.is_cpu and len(table.gemm):
         if device.multiprocessors is None:
             rates.assumptions.append("its number of multiprocessors is unknown: priced as if all were always busy")
-        products = table.gemm
-        compute_s[products] = _product_s(table, flops_per_s[products], edge[products], device.multiprocessors, model)
+        shares = np.array([rate.tile_shares for rate in by_group], dtype=np.float64)
+        compute_s[table.gemm] = product_s(
+            table.tile_count,
+            table.tile_depth,
+            flops_per_s[table.gemm],
+            shares[table.group[table.gemm]].T,
+            multiprocessors=device.multiprocessors,
+            prologue=model.prologue,
+            tail=model.tail,
+            split_k_s=model.split_k_s,
+        )
     memory_s = _memory_s(table.bytes_moved, bytes_per_s, device.l2_bytes, model)
+    memory_s *= 1 + reread * _uncached(table.slab_bytes, device)
     reorder_s = table.bytes_moved * reorder_s_per_byte
     launch_s = table.launches * rates.family.kernel_start_s
     return Priced(
@@ -84,33 +109,12 @@ def price_table(table: KernelTable, device: Device, precision: Precision, effici
         compute_s=compute_s,
         memory_s=memory_s + reorder_s,
         launch_s=launch_s,
-        host_s=_host_s(table, rates.family, efficiencies.host),
+        host_s=host_s(table, rates.family, efficiencies.host, math.prod(s.host for s in software)),
+        dynamic_j=float(table.calls @ (table.flops * joules_per_flop + table.bytes_moved * model.joules_per_byte)),
         overlapped=not device.is_cpu,
         step_norm=model.step_norm,
         assumptions=tuple(rates.assumptions),
     )
-
-
-def _product_s(
-    table: KernelTable, flops_per_s: Floats, edge: Floats, multiprocessors: int | None, model: Model
-) -> Floats:
-    """Return the time of each product by its best tile and split, (g,).
-
-    The output is cut into tiles, each the work of one multiprocessor; a wave is as many tiles as there are
-    multiprocessors, and the last wave is paid for in part even where it is not full. Small tiles load more per FLOP.
-    """
-    rows, columns = TILES[:, 0, None, None], TILES[:, 1, None, None]
-    tile_flops = 2 * rows * columns * (table.tile_depth + model.prologue)
-    tile_share = 1 / (1 + edge * (1 / rows + 1 / columns))
-    tiles = table.tile_count
-    if multiprocessors is not None:
-        waves = tiles / multiprocessors
-        waves = np.maximum(1, waves + model.tail * (np.ceil(waves) - waves))
-        tiles = waves * multiprocessors
-    seconds = tiles * tile_flops / (flops_per_s * tile_share)
-    seconds[:, 1:] += model.split_k_s
-    best: Floats = seconds.min(axis=(0, 1))
-    return best
 
 
 def _memory_s(bytes_moved: Floats, bytes_per_s: Floats, l2_bytes: float | None, model: Model) -> Floats:
@@ -118,9 +122,19 @@ def _memory_s(bytes_moved: Floats, bytes_per_s: Floats, l2_bytes: float | None, 
     seconds = bytes_moved / bytes_per_s
     if not l2_bytes:
         return seconds
-    cached = np.exp(-bytes_moved / (model.l2_reach * l2_bytes))
+    within = model.l2_reach * l2_bytes
+    cached = within / (within + bytes_moved)
     faster: Floats = seconds * (1 - cached * (1 - 1 / model.l2_speed))
     return faster
+
+
+def _uncached(slab_bytes: Floats, device: Device) -> Floats:
+    """Return how much of a wave the shared cache does not hold, 0 to 1: what neighbours share is read again then."""
+    if device.multiprocessors is None or not device.l2_bytes:
+        return np.full_like(slab_bytes, _USUALLY_UNCACHED)
+    wave = slab_bytes * device.multiprocessors
+    share: Floats = wave / (wave + device.l2_bytes)
+    return share
 
 
 def _smooth_max(first: Floats, second: Floats, norm: float) -> Floats:
@@ -129,14 +143,3 @@ def _smooth_max(first: Floats, second: Floats, norm: float) -> Floats:
     ratio = np.divide(shorter, longer, out=np.zeros_like(longer), where=longer > 0)
     smooth: Floats = longer * (1 + ratio**norm) ** (1 / norm)
     return smooth
-
-
-def _host_s(table: KernelTable, family: Family, host: Host) -> float:
-    """Return the time the host takes to issue the step's calls one by one."""
-    op_s = host.op_s if family.op_host_s is None else family.op_host_s
-    return (
-        table.op_calls * op_s
-        + table.extra_launches * host.launch_s
-        + table.view_calls * host.view_s
-        + table.synchronizations * host.synchronization_s
-    )

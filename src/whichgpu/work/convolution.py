@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Literal, cast
+from typing import cast
 
 from whichgpu.graph import Op, Tensor
 from whichgpu.graph.tensor import contiguous_stride
-from whichgpu.work.kernel import Gemm, Kernel, Work
+from whichgpu.work.kernel import Direction, Gemm, Kernel, Work
 from whichgpu.work.registry import counts
 from whichgpu.work.traffic import bytes_of, copy, is_channels_last, is_dense, lies_like, over
-
-Direction = Literal["forward", "dgrad", "wgrad"]
 
 
 @counts("aten.convolution", "aten._convolution")
@@ -88,6 +86,7 @@ def _kernel(op: Op, direction: Direction, out: Tensor, last: bool, read: tuple[T
         gemm=None if is_depthwise else gemm,
         direction=direction,
         channels_last=last,
+        window=window,
     )
 
 

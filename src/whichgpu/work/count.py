@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from whichgpu.errors import UnknownOpError
@@ -82,7 +82,8 @@ def count_op(op: Op, on_unknown: OnUnknown = "refuse") -> Work:
     """
     rule = rule_for(op)
     if rule is not None:
-        return rule(op)
+        work = rule(op)
+        return _backward(work) if op.base_name.endswith("_backward") else work
     if on_unknown == "refuse":
         where = f" in {op.module}" if op.module else ""
         raise UnknownOpError(
@@ -110,6 +111,12 @@ def count_graph(graph: Graph, on_unknown: OnUnknown = "bound") -> GraphWork:
         first.setdefault(key, op)
         calls[key] += op.repeat
     return GraphWork(tuple(OpCount(op, count_op(op, on_unknown), calls[key]) for key, op in first.items()))
+
+
+def _backward(work: Work) -> Work:
+    """Return `work` with its kernels marked as those of gradients, where their rule has not said more."""
+    kernels = (replace(k, direction="backward") if k.direction == "forward" else k for k in work.kernels)
+    return replace(work, kernels=tuple(kernels))
 
 
 def _bound(op: Op) -> Kernel:

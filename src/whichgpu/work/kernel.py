@@ -21,6 +21,7 @@ KernelKind = Literal[
     "optimizer",  # foreach and fused updates over many tensors
     "transfer",  # between host and device
 ]
+Direction = Literal["forward", "dgrad", "wgrad", "backward"]
 MATRIX_KINDS: tuple[KernelKind, ...] = ("matmul", "convolution", "attention", "rnn")
 
 
@@ -45,8 +46,9 @@ class Kernel:
         bytes_read: Bytes it must read at least once.
         bytes_written: Bytes it writes.
         gemm: Its matrix product, where it is one.
-        direction: Which of a layer's three products it is.
+        direction: Which of a convolution's three products it is; of other kinds "backward" for what makes gradients.
         channels_last: Whether image tensors lie with their channels innermost.
+        window: Taps of a convolution's or pooling's window; its product sums over `window` times its channels.
         launches: Kernel launches this stands for; flops and bytes are those of all of them together.
     """
 
@@ -56,8 +58,9 @@ class Kernel:
     bytes_read: float
     bytes_written: float
     gemm: Gemm | None = None
-    direction: Literal["forward", "dgrad", "wgrad"] = "forward"
+    direction: Direction = "forward"
     channels_last: bool = False
+    window: int = 1
     launches: int = 1
 
     @property

@@ -56,12 +56,14 @@ def over(
         written: What it writes; all results by default.
         launches: Launches it stands for.
     """
+    inputs = tuple(read_tensors(op) if read is None else read)
     return Kernel(
         kind,
         dtype_of(op),
         flops=float(flops),
-        bytes_read=float(bytes_of(read_tensors(op) if read is None else read)),
+        bytes_read=float(bytes_of(inputs)),
         bytes_written=float(bytes_of(written_tensors(op) if written is None else written)),
+        channels_last=any(t is not None and is_channels_last(t) for t in inputs),
         launches=launches,
     )
 
