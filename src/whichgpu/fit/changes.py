@@ -88,6 +88,7 @@ class Search:
         yield from (Plan(precision=name) for name in self._precisions())
         yield Plan(checkpointed=True)
         yield Plan(optimizer="fused")
+        yield Plan(optimizer="one by one")
         yield Plan(optimizer="eight bits")
         yield Plan(optimizer="host")
         yield Plan(adapters=True)
@@ -195,6 +196,7 @@ class Search:
 
 _OPTIMIZERS = {
     "fused": ("fused optimizer", "fused=True for torch.optim", ""),
+    "one by one": ("update of one tensor at a time", "foreach=False for torch.optim", ""),
     "eight bits": ("8-bit optimizer", "bitsandbytes.optim, such as AdamW8bit", "coarser optimizer state"),
     "host": ("optimizer on the CPU", "DeepSpeed ZeRO offload, or CPUOffloadOptimizer of torchao", ""),
 }

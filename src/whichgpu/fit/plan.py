@@ -14,14 +14,14 @@ from whichgpu.fit.adapters import adapted, takes_adapters
 from whichgpu.fit.checkpointing import checkpointed
 from whichgpu.fit.family import Family
 from whichgpu.fit.half import in_bfloat16, is_float32
-from whichgpu.fit.update import fused, in_eight_bits, on_the_host, update_of
+from whichgpu.fit.update import fused, in_eight_bits, on_the_host, one_by_one, update_of
 from whichgpu.graph import Graph, Job
 from whichgpu.memory import AllocatorOptions, Footprint, GraphMemory
 from whichgpu.memory.blocks import blocks_of
 from whichgpu.memory.parallel import per_process, sharded
 from whichgpu.memory.replay import replay
 
-Optimizer = Literal["", "fused", "eight bits", "host"]
+Optimizer = Literal["", "fused", "one by one", "eight bits", "host"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +129,12 @@ def _in_precision(family: Family, batch: int, wanted: str) -> tuple[Job, str]:
 
 def _with_update(graph: Graph, optimizer: Optimizer) -> Graph:
     update = update_of(graph)
-    if update is None or not update.fused_name or (optimizer == "fused" and update.is_fused):
+    if update is None or (optimizer == "fused" and update.is_fused):
         raise NotApplicable
-    change = {"fused": fused, "eight bits": in_eight_bits, "host": on_the_host}[optimizer]
+    # Where there is a fused operator, it needs as little and is faster than one tensor after the other.
+    if bool(update.fused_name) == (optimizer == "one by one"):
+        raise NotApplicable
+    change = {"fused": fused, "one by one": one_by_one, "eight bits": in_eight_bits, "host": on_the_host}[optimizer]
     return change(graph, update)
 
 

@@ -78,6 +78,49 @@ def fused(graph: Graph, update: Update) -> Graph:
     return _with_one_op(graph, update, {})
 
 
+def one_by_one(graph: Graph, update: Update) -> Graph:
+    """Return `graph` with its update done tensor by tensor: temporaries of one tensor at a time, a launch for each."""
+    ops = list(graph.ops[: update.begins])
+    for op in graph.ops[update.begins : update.ends]:
+        ops += _single_ops(op)
+    largest: dict[int, int] = {}
+    temporary = _temporaries(graph, update)
+    for number in temporary:
+        made = graph.storages[number].allocated_at or 0
+        if made not in largest or graph.storages[number].nbytes > graph.storages[largest[made]].nbytes:
+            largest[made] = number
+    grown = len(ops) - update.ends
+    storages = []
+    for number, storage in enumerate(graph.storages):
+        if number in temporary:
+            # Alive from the first operator of the update to its last: as if it belonged to the largest tensor's turn.
+            nbytes = storage.nbytes if number in largest.values() else 0
+            storages.append(Storage(nbytes, storage.kind, update.begins, update.ends + grown))
+        else:
+            ends = storage.freed_at
+            storages.append(replace(storage, freed_at=ends if ends is None or ends < update.ends else ends + grown))
+    return replace(graph, ops=(*ops, *graph.ops[update.ends :]), storages=tuple(storages))
+
+
+def _single_ops(op: Op) -> list[Op]:
+    """Return the operators on single tensors that one on lists stands for; itself where it is on none."""
+    lists = {name: value for name, value in op.inputs.items() if isinstance(value, tuple)}
+    if not op.base_name.startswith("aten._foreach_") or not lists:
+        return [op]
+    name = f"aten.{op.base_name.removeprefix('aten._foreach_')}.default"
+    count = len(next(iter(lists.values())))
+    found = []
+    for index in range(count):
+        inputs = {}
+        for key, value in op.inputs.items():
+            tensor = value[index] if isinstance(value, tuple) and index < len(value) else value
+            if isinstance(tensor, Tensor):
+                inputs[key] = replace(tensor, storage=None)
+        first = next(iter(inputs.values()))
+        found.append(Op(name, dict(inputs), (first,), op.attributes, op.phase, op.module))
+    return found
+
+
 def in_eight_bits(graph: Graph, update: Update) -> Graph:
     """Return `graph` with the optimizer's state in eight bits, updated block by block without temporaries."""
     smaller = {
@@ -120,7 +163,12 @@ def _with_one_op(graph: Graph, update: Update, instead: dict[int, Tensor]) -> Gr
 
 
 def _without_update(graph: Graph, update: Update, gone: set[int]) -> Graph:
-    temporary = {
+    return without_ops(graph, range(update.begins, update.ends), _temporaries(graph, update) | gone)
+
+
+def _temporaries(graph: Graph, update: Update) -> set[int]:
+    """Return the storages that an update makes and drops."""
+    return {
         number
         for number, s in enumerate(graph.storages)
         if s.allocated_at is not None
@@ -128,7 +176,6 @@ def _without_update(graph: Graph, update: Update, gone: set[int]) -> Graph:
         and s.freed_at is not None
         and s.freed_at <= update.ends
     }
-    return without_ops(graph, range(update.begins, update.ends), temporary | gone)
 
 
 def _number(tensor: Tensor) -> int:
