@@ -63,7 +63,7 @@ def test_no_product_beats_the_roofline(kernel, device, mode):
 
 
 def efficiencies_above_one(device):
-    """Some datasheets print the vector rate where the matrix units do more (MI100 in FP32), or a clock that is passed."""
+    """Some datasheets print the vector rate where matrix units do more (MI100 in FP32), or a clock that is passed."""
     clock = efficiencies().model.clock.get(device.segment, 1.0)
     return clock * max(1.0, *efficiencies().family_of(device).matrix.values())
 
