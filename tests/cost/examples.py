@@ -19,6 +19,8 @@ KINDS = (
     "reduction",
     "pooling",
     "gather",
+    "fused",
+    "fused_reduction",
     "optimizer",
     "transfer",
 )
@@ -60,7 +62,8 @@ def ideal(**changes) -> Efficiencies:
         "step_norm": 6.0,
         "source": "made up",
     }
-    host = {"op_us": 0.0, "launch_us": 0.0, "view_us": 0.0, "synchronization_us": 0.0, "source": "made up"}
+    times = ("op_us", "launch_us", "view_us", "synchronization_us", "compiled_launch_us", "compiled_call_us")
+    host = {**dict.fromkeys(times, 0.0), "source": "made up"}
     family = {
         "name": "any",
         "matrix": {"fp32": 1.0, "tf32": 1.0, "fp16": 1.0},

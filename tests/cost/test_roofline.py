@@ -201,6 +201,13 @@ def test_the_host_issues_calls_one_by_one():
     assert found.step_s == pytest.approx(1010e-6, rel=1e-3)
 
 
+def test_compiled_code_is_entered_and_launches():
+    # 100 launches at 5 us, entered twice at 40: 580 us.
+    host = ideal(host={"compiled_launch_us": 5.0, "compiled_call_us": 40.0})
+    found = priced(elementwise(1), efficiencies=host, compiled_launches=100, compiled_calls=2)
+    assert found.host_s == pytest.approx(580e-6)
+
+
 def test_host_and_device_work_at_the_same_time():
     # Both take 8 ms: 2^(1/6) = 1.1225 times that.
     host = ideal(host={"op_us": 8.0})

@@ -173,9 +173,13 @@ def test_a_figure_the_device_file_lacks_is_assumed_aloud_and_widens_the_interval
     assert "widened" in unknown.interval.basis
 
 
-def test_a_fused_graph_is_priced_as_if_it_were_not_and_says_so():
-    found = estimate(job(mm(64, 64, 64), mode="fused"), A100)
-    assert any("at most this long" in note for note in found.notes)
+def test_a_compiled_step_is_faster_and_says_what_became_of_it():
+    eager = workload("gpt2")
+    compiled = replace(eager, graph=replace(eager.graph, mode="fused"))
+    slow, fast = estimate(eager, A100), estimate(compiled, A100)
+    assert 0.4 * slow.step_s < fast.step_s < 0.95 * slow.step_s
+    assert fast.host_s < 0.5 * slow.host_s
+    assert any(note.startswith("Compiled, as torch.compile's default mode would: 6") for note in fast.notes)
 
 
 def test_the_interval_says_what_it_rests_on():

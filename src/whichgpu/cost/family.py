@@ -92,6 +92,8 @@ class Host:
         launch_s: Each kernel of an op after its first.
         view_s: An op that only changes metadata.
         synchronization_s: Waiting for the device once, and finding it idle after.
+        compiled_launch_s: A kernel that compiled code launches.
+        compiled_call_s: Entering compiled code once: guards, checks, autograd.
         source: Where the figures come from.
     """
 
@@ -99,6 +101,8 @@ class Host:
     launch_s: float
     view_s: float
     synchronization_s: float
+    compiled_launch_s: float
+    compiled_call_s: float
     source: str
 
 
@@ -238,6 +242,8 @@ def efficiencies_from_document(document: Mapping[str, Any]) -> Efficiencies:
             launch_s=host["launch_us"] * MICRO,
             view_s=host["view_us"] * MICRO,
             synchronization_s=host["synchronization_us"] * MICRO,
+            compiled_launch_s=host["compiled_launch_us"] * MICRO,
+            compiled_call_s=host["compiled_call_us"] * MICRO,
             source=host["source"],
         ),
         compute=Coefficients(document["compute"]["kinds"]),

@@ -1,4 +1,4 @@
-"""The time the host needs to issue the calls of a step one by one."""
+"""The time the host needs to issue the calls of a step one by one, and to enter compiled code and launch from it."""
 
 from __future__ import annotations
 
@@ -21,4 +21,6 @@ def host_s(table: KernelTable, family: Family, host: Host, slower: float = 1.0) 
         + table.extra_launches * host.launch_s
         + table.view_calls * host.view_s
         + table.synchronizations * host.synchronization_s
+        + table.compiled_launches * host.compiled_launch_s
+        + table.compiled_calls * host.compiled_call_s
     )

@@ -36,6 +36,8 @@ class KernelTable:
         extra_launches: Launches of those calls after each one's first.
         view_calls: Host calls that launch nothing.
         synchronizations: How often the host waits for the device.
+        compiled_launches: Launches that compiled code makes, which count among none of the above.
+        compiled_calls: How often the step enters compiled code.
     """
 
     kernels: tuple[Kernel, ...]
@@ -53,17 +55,22 @@ class KernelTable:
     extra_launches: int
     view_calls: int
     synchronizations: int
+    compiled_launches: int = 0
+    compiled_calls: int = 0
 
     @classmethod
     def of(cls, work: GraphWork) -> KernelTable:
         """Return the table of a step's work."""
-        op_calls = sum(c.calls for c in work.counts if c.work.kernels)
+        eager = [c for c in work.counts if not c.compiled]
+        op_calls = sum(c.calls for c in eager if c.work.kernels)
         return cls.of_kernels(
             work.kernels(),
             op_calls=op_calls,
-            extra_launches=work.launches - op_calls,
+            extra_launches=work.launches - work.compiled_launches - op_calls,
             view_calls=work.host_calls - op_calls,
             synchronizations=work.synchronizations,
+            compiled_launches=work.compiled_launches,
+            compiled_calls=work.compiled_calls,
         )
 
     @classmethod
@@ -75,6 +82,8 @@ class KernelTable:
         extra_launches: int = 0,
         view_calls: int = 0,
         synchronizations: int = 0,
+        compiled_launches: int = 0,
+        compiled_calls: int = 0,
     ) -> KernelTable:
         """Return the table of `kernels`, each with how often it runs."""
         pairs = tuple(kernels)
@@ -100,4 +109,6 @@ class KernelTable:
             extra_launches=extra_launches,
             view_calls=view_calls,
             synchronizations=synchronizations,
+            compiled_launches=compiled_launches,
+            compiled_calls=compiled_calls,
         )

@@ -45,7 +45,7 @@ class _Counted:
         graph, notes = recast(job, precision)
         work = count_graph(graph, on_unknown)
         if graph.mode == "fused":
-            notes = (*notes, "A compiler fuses this step; its kernels are priced one by one: at most this long.")
+            notes = (*notes, _compiled_note(graph, work))
         return cls(
             work,
             tabulate(work),
@@ -183,6 +183,14 @@ def _estimate(
         ),
         host_weight=errors.host_weight,
     )
+
+
+def _compiled_note(graph: Graph, work: GraphWork) -> str:
+    eager = count_graph(replace(graph, mode="eager"))
+    return (
+        f"Compiled, as torch.compile's default mode would: {work.launches:,} kernels instead of {eager.launches:,}, "
+        f"{work.bytes_moved / eager.bytes_moved:.0%} of the bytes. Memory is that of the eager step, at most that much."
+    ).replace("%", " %")
 
 
 def _fallback_note(wanted: Precision, runs: Precision) -> tuple[str, ...]:

@@ -22,18 +22,26 @@ class OpCount:
         op: The first op of its kind.
         work: The work of one call.
         calls: How often the step makes it.
+        compiled: Whether compiled code makes it, which `op` is only the first part of.
     """
 
     op: Op
     work: Work
     calls: int
+    compiled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class GraphWork:
-    """The work of one step, by distinct call."""
+    """The work of one step, by distinct call.
+
+    Attributes:
+        counts: The calls.
+        compiled_calls: How often the step enters compiled code.
+    """
 
     counts: tuple[OpCount, ...]
+    compiled_calls: int = 0
 
     @property
     def flops(self) -> float:
@@ -51,9 +59,14 @@ class GraphWork:
         return sum(c.work.launches * c.calls for c in self.counts)
 
     @property
+    def compiled_launches(self) -> int:
+        """Launches among them that compiled code makes."""
+        return sum(c.work.launches * c.calls for c in self.counts if c.compiled)
+
+    @property
     def host_calls(self) -> int:
-        """Operator calls the host makes, views among them."""
-        return sum(c.calls for c in self.counts)
+        """Operator calls the host makes, views among them; compiled code is no operator's call."""
+        return sum(c.calls for c in self.counts if not c.compiled)
 
     @property
     def synchronizations(self) -> int:
@@ -97,13 +110,17 @@ def count_graph(graph: Graph, on_unknown: OnUnknown = "bound") -> GraphWork:
     """Return the work of one step.
 
     Args:
-        graph: The ops.
+        graph: The ops; if its mode is "fused", what a compiler makes of them.
         on_unknown: What to do with an op that has no rule: "bound" prices it as one kernel that reads its inputs and
             writes its outputs, and marks it; "refuse" raises.
 
     Raises:
         UnknownOpError: If an op has no rule and `on_unknown` is "refuse".
     """
+    if graph.mode == "fused":
+        from whichgpu.work.fusion import fuse_graph
+
+        return fuse_graph(graph, on_unknown)
     first: dict[tuple[object, ...], Op] = {}
     calls: Counter[tuple[object, ...]] = Counter()
     for op in graph.ops:

@@ -20,6 +20,8 @@ KernelKind = Literal[
     "gather",  # embeddings, indexing, scatter, sort: addresses decide
     "optimizer",  # foreach and fused updates over many tensors
     "transfer",  # between host and device
+    "fused",  # a compiler's loop over elements, many operators in one
+    "fused_reduction",  # a compiler's reduction, with what comes before and after it
 ]
 Direction = Literal["forward", "dgrad", "wgrad", "backward"]
 MATRIX_KINDS: tuple[KernelKind, ...] = ("matmul", "convolution", "attention", "rnn")
