@@ -26,8 +26,11 @@ _MOST_KERNELS = 300
 
 def run(case: Case, device: str = "cuda") -> Found:
     """Return what a case did; its error where it did not run."""
+    before = _used_bytes() if device.startswith("cuda") else None
     try:
-        return _run_job(case, device) if isinstance(case, JobCase) else _run_script(case, device)
+        found = _run_job(case, device) if isinstance(case, JobCase) else _run_script(case, device)
+        after = None if before is None else _used_bytes()
+        return found if before is None or after is None else replace(found, device_bytes=after - before)
     except Exception as error:  # a case that fails must not lose the others
         return Found(case.name, error=" ".join(f"{type(error).__name__}: {error}".split())[:500])
 
@@ -76,16 +79,18 @@ def _memory(found: Found, step: Callable[[], Any], device: str) -> Found:
         found,
         allocated_bytes=int(torch.cuda.max_memory_allocated()),
         reserved_bytes=int(torch.cuda.max_memory_reserved()),
-        device_bytes=_process_bytes(),
     )
 
 
-def _process_bytes() -> int | None:
-    """Return what all processes take of the device, as far as free memory tells: this one, where it is alone there."""
-    import torch
+def _used_bytes() -> int | None:
+    """Return what is taken of the first GPU, without opening it; None if nothing tells."""
+    try:
+        import pynvml
 
-    free, total = torch.cuda.mem_get_info()
-    return int(total - free)
+        pynvml.nvmlInit()
+        return int(pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(0)).used)
+    except Exception:  # the library, its driver or the permission may be missing
+        return None
 
 
 def _synchronize(device: str) -> None:
@@ -143,7 +148,7 @@ def kernels_of(step: Callable[[], Any]) -> dict[str, tuple[int, float]]:
             if event.device_type == torch.autograd.DeviceType.CUDA:
                 calls, us = found.get(event.name, (0, 0.0))
                 found[event.name] = (calls + 1, us + event.time_range.elapsed_us())
-    except RuntimeError:
+    except Exception:  # no profiler works here, or it has other names for things
         return {}
     return dict(sorted(found.items(), key=lambda item: -item[1][1])[:_MOST_KERNELS])
 
@@ -169,7 +174,6 @@ def _run_script(case: ScriptCase, device: str) -> Found:
         found,
         allocated_bytes=int(torch.cuda.max_memory_allocated()),
         reserved_bytes=int(torch.cuda.max_memory_reserved()),
-        device_bytes=_process_bytes(),
     )
 
 

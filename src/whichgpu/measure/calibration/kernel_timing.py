@@ -30,11 +30,13 @@ class KernelTimer:
         clock: Of the device.
         meter: Reads its power.
         cache_bytes: Its last level of cache.
+        graph_failed: Whether a CUDA graph could not be made since this was last set to False.
     """
 
     clock: Clock
     meter: PowerMeter
     cache_bytes: float
+    graph_failed: bool = False
 
     def run(self, section: str, probe: KernelProbe) -> KernelRecord:
         """Return the record of a probe."""
@@ -55,17 +57,20 @@ class KernelTimer:
             return _filled(record, timing, timed)
 
     def _time(self, probe: KernelProbe, call: Callable[[], Any], sets: int) -> tuple[Timing, str]:
-        timing = self.clock.time(call, SPEND_S)
         if not self.clock.is_cuda:
-            return timing, "clock"
-        if probe.way == "eager" or (probe.way == "auto" and timing.seconds > GRAPH_BELOW_S):
-            return timing, "eager"
+            return self.clock.time(call, SPEND_S), "clock"
+        self.clock.block(call, 1)
+        estimate_s = self.clock.block(call, 3)
+        if probe.way == "eager" or (probe.way == "auto" and estimate_s > GRAPH_BELOW_S):
+            return self.clock.time(call, SPEND_S), "eager"
         try:
-            replay, calls = self.clock.graph(call, timing.seconds, sets)
+            replay, calls = self.clock.graph(call, estimate_s, sets)
         except RuntimeError:
+            self.graph_failed = True
             if probe.way == "graph":
                 raise
-            return timing, "eager"  # it waits for the device or allocates in its own way: no graph can hold it
+            # It waits for the device or allocates in its own way: no graph can hold it.
+            return self.clock.time(call, SPEND_S), "eager"
         whole = self.clock.time(replay, SPEND_S)
         each = replace(whole, seconds=whole.seconds / calls, calls=whole.calls * calls)
         return each, "graph"

@@ -31,7 +31,7 @@ def machine_form(target: Target, meter: PowerMeter) -> dict[str, Any]:
         "cpu": {"name": cpu.name, "cores": cpu.multiprocessors, "memory_bytes": cpu.memory_bytes},
         "software": {
             "python": platform.python_version(),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),  # its own type would need torch to be read
             "cuda": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
             "system": platform.system(),

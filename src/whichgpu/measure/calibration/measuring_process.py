@@ -105,7 +105,7 @@ class MeasuringProcess:
         context = get_context("spawn")
         ours, theirs = context.Pipe()
         arguments = (theirs, self._device, self._quick, str(self._log))
-        self._process = context.Process(target=work, args=arguments, name="whichgpu-calibrate", daemon=True)
+        self._process = context.Process(target=work, args=arguments, name="whichgpu-calibrate")
         with _deaf_to_interrupts():
             self._process.start()
         theirs.close()

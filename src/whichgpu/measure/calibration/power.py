@@ -23,6 +23,8 @@ HELD_BACK = {
     0x40: "hw_thermal_slowdown",
     0x80: "hw_power_brake",
 }
+# The library's name for them changed; a version has one or both.
+_REASONS = ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons")
 
 
 class PowerMeter:
@@ -52,9 +54,14 @@ class PowerMeter:
         try:
             nvml.nvmlInit()
             name = uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
-            return cls(nvml, nvml.nvmlDeviceGetHandleByUUID(name))
+            with suppress(nvml.NVMLError):
+                return cls(nvml, nvml.nvmlDeviceGetHandleByUUID(name))
+            # Where a container hides the id, a GPU that is alone is the one.
+            if nvml.nvmlDeviceGetCount() == 1:
+                return cls(nvml, nvml.nvmlDeviceGetHandleByIndex(0))
         except nvml.NVMLError:
-            return cls()
+            pass
+        return cls()
 
     @property
     def is_there(self) -> bool:
@@ -165,7 +172,8 @@ class Reading:
                 value = read()
                 if value is not None:
                     values.append(value)
-            self.reasons |= int(self.meter.ask("nvmlDeviceGetCurrentClocksThrottleReasons") or 0)
+            for name in _REASONS:
+                self.reasons |= int(self.meter.ask(name) or 0)
             self.samples += 1
             if self._stop.wait(_EVERY_S):
                 return

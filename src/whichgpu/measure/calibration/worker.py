@@ -160,7 +160,12 @@ class _Bench:
             self._clock.synchronize()
             if torch.cuda.memory_reserved() > _LEFT_RESERVED * torch.cuda.mem_get_info()[1]:
                 torch.cuda.empty_cache()
-            return bool((torch.ones(2, device=self._clock.device) * 2).sum().item() == 4.0)
+            x = torch.ones(2, device=self._clock.device)
+            if self._kernels.graph_failed:
+                # What is left of a graph that failed may make every later one fail.
+                self._kernels.graph_failed = False
+                self._clock.graph(lambda: x * 2, _LEFT_GRAPH_S)
+            return bool((x * 2).sum().item() == 4.0)
         except RuntimeError:
             return False
 
@@ -168,6 +173,7 @@ class _Bench:
 _NO_POWER = "Power and clocks could not be read: nvidia-ml-py is not installed, or the driver does not tell them."
 # Part of the memory the allocator may keep for the next probe.
 _LEFT_RESERVED = 0.25
+_LEFT_GRAPH_S = 1e-3
 
 
 def _redirect(log: str) -> None:
