@@ -1,7 +1,8 @@
 """Fitting the cost model: ``python -m benchmarks.calibrate`` writes ``src/whichgpu/cost/data/efficiencies.toml``.
 
 Data, from ``../shared/measurements``: published step times on one GPU (Lambda, NVIDIA, NeuSight, timm), NeuSight's
-float32 kernels; rates of large products (`benchmarks.gemm_rates`). The jobs of the steps are captured on the phantom
+float32 kernels; rates of large products (`benchmarks.gemm_rates`); what `whichgpu calibrate` found on real machines
+(``benchmarks/results/``, docs/calibration.md). The jobs of the steps are captured on the phantom
 GPU once and kept (``python -m benchmarks.capture_traces`` does it ahead of time); those not captured are left out, and
 the sources say how many were used.
 """
@@ -18,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.calibration_rows import SOURCE as CALIBRATIONS
+from benchmarks.calibration_rows import measured as calibrated
 from benchmarks.data import load_kernels, load_products, load_steps
 from benchmarks.efficiencies_file import FILE, write
 from benchmarks.fit import Fit, fit
@@ -37,7 +40,7 @@ def load(measurements: Path = MEASUREMENTS) -> list[Measured]:
         FileNotFoundError: If the measurements are not there.
     """
     steps = load_steps(measurements, kept_traces(), lambda case: not case.compiled)
-    return [*steps, *load_kernels(measurements), *load_products()]
+    return [*steps, *load_kernels(measurements), *load_products(), *calibrated()]
 
 
 def read_structure() -> dict[str, Any]:
@@ -79,7 +82,7 @@ def _with_sources(full: Fit, rows: Sequence[Measured]) -> dict[str, Any]:
         f"Fit of {today}: {by_source['timm']} step times of {models} models of timm's, {by_source['lambda']} of "
         f"Lambda's, {by_source['nvidia-dle']} of NVIDIA's, {by_source['neusight']} of NeuSight's (ASPLOS 2025), "
         f"{by_source['neusight kernels']} float32 kernels of NeuSight's, {by_source['rates of products']} rates of "
-        "large products (benchmarks/gemm_rates.py); kinds without data: estimation prototypes"
+        f"large products (benchmarks/gemm_rates.py){_own(by_source)}; kinds without data: estimation prototypes"
     )
     for name in ("model", "compute", "memory", "reorder", "reread"):
         document[name]["source"] = what
@@ -109,6 +112,12 @@ def _with_sources(full: Fit, rows: Sequence[Measured]) -> dict[str, Any]:
             row["source"] = f"Fit of {today}: nothing of its own, {like}"
         row["source"] = row.pop("source")  # last in the table
     return document
+
+
+def _own(by_source: Counter[str]) -> str:
+    """Return what the project's own measurements add to a source; nothing where there are none."""
+    count = by_source[CALIBRATIONS]
+    return f", {count} calls and steps of calibrations (benchmarks/results/)" if count else ""
 
 
 def spreads(rows: Sequence[Measured], full: Fit, out: LeaveOut) -> dict[str, dict[str, Any]]:

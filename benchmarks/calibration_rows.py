@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,19 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.gpu_cases import RESULTS
+from benchmarks.measured import Measured
+from benchmarks.parameters import Parameter
 from benchmarks.sections import table
 from whichgpu.cost.family import Efficiencies, efficiencies
 from whichgpu.cost.kernel_table import KernelTable
 from whichgpu.cost.roofline import price_table
 from whichgpu.devices import find_device
 from whichgpu.devices.device import Device
-from whichgpu.errors import UnknownNameError, UnknownOpError, WhichGpuError
+from whichgpu.errors import UnknownNameError, WhichGpuError
 from whichgpu.estimate.op_estimate import math_of
 from whichgpu.graph import Job, Precision
 from whichgpu.graph import precision as precision_named
 from whichgpu.measure.calibration import Calibration, calibration_from_document
 from whichgpu.measure.calibration.record import AnchorRecord, HostRecord, KernelRecord
-from whichgpu.work import count_graph, count_op
+from whichgpu.work import count_graph, count_op, rule_for
 
 if TYPE_CHECKING:
     from whichgpu.measure.calibration.probe import AnchorProbe
@@ -39,33 +42,9 @@ Floats = NDArray[np.float64]
 MOST_NOISE = 0.2
 # What is timed as the host issues it says nothing of the device.
 HOST_BOUND = "launches"
-
-
-@dataclass(frozen=True)
-class CalibratedCall:
-    """Calls measured alone.
-
-    Attributes:
-        device: Where.
-        section: Of the calibration.
-        name: One line for people.
-        precision: What float32 math might be rounded to.
-        table: The kernels.
-        seconds: Device time of all of them once.
-        software: Version of torch.
-    """
-
-    device: Device
-    section: str
-    name: str
-    precision: Precision
-    table: KernelTable
-    seconds: float
-    software: str
-
-    def predicted_s(self, coefficients: Efficiencies) -> float:
-        """Return what they should have taken."""
-        return price_table(self.table, self.device, self.precision, coefficients).device_s
+SOURCE = "calibrations"
+# All calls of one section on one device together weigh as much as this many steps.
+SECTION_WEIGHT = 4.0
 
 
 @dataclass(frozen=True)
@@ -151,29 +130,42 @@ def load_calibrations(folder: Path = RESULTS) -> Iterator[Calibration]:
         yield calibration_from_document(json.loads(file.read_text(encoding="utf-8")))
 
 
-def calls(calibration: Calibration, *, cold: bool = False) -> Iterator[CalibratedCall]:
-    """Yield the calls of a calibration that tell how long a device takes.
+def calls(calibration: Calibration, *, cold: bool = False) -> list[Measured]:
+    """Return the calls of a calibration that tell how long a device takes, as rows to fit to.
 
     Args:
-        calibration: What was measured; one of a device that no device file has yields nothing.
-        cold: Whether to yield, too, calls whose operands were kept out of the cache.
+        calibration: What was measured; one of a device that no device file has has no rows.
+        cold: Whether to return, too, calls whose operands were kept out of the cache.
     """
     device = _device(calibration)
+    found = [] if device is None else [_call(r, device, calibration) for r in _kernels(calibration, cold)]
+    among = Counter(row.family for row in found)
+    return [replace(row, weight=SECTION_WEIGHT / among[row.family]) for row in found]
+
+
+def _kernels(calibration: Calibration, cold: bool) -> Iterator[KernelRecord]:
     for record in calibration.records:
-        if device is None or not isinstance(record, KernelRecord) or record.section == HOST_BOUND:
+        if not isinstance(record, KernelRecord) or record.section == HOST_BOUND or record.noise > MOST_NOISE:
             continue
-        if record.noise > MOST_NOISE or (record.cold and not cold):
-            continue
-        try:
-            kernels = [kernel for op in record.ops for kernel in count_op(op).kernels]
-        except UnknownOpError:
-            continue
-        if kernels:
-            made = KernelTable.of_kernels((kernel, 1) for kernel in kernels)
-            software = str(calibration.machine["software"]["torch"])
-            yield CalibratedCall(
-                device, record.section, record.name, math_of(record.tf32), made, record.seconds, software
-            )
+        known = all(rule_for(op) for op in record.ops) and any(count_op(op).kernels for op in record.ops)
+        if known and (cold or not record.cold):
+            yield record
+
+
+def _call(record: KernelRecord, device: Device, calibration: Calibration) -> Measured:
+    kernels = [kernel for op in record.ops for kernel in count_op(op).kernels]
+    return Measured(
+        source=SOURCE,
+        device=device,
+        job=record.name,
+        family=record.section,
+        task="kernel",
+        precision=math_of(record.tf32),
+        layout="",
+        software=_torch(calibration),
+        table=KernelTable.of_kernels((kernel, 1) for kernel in kernels),
+        seconds=record.seconds,
+    )
 
 
 def steps(calibration: Calibration) -> Iterator[CalibratedStep]:
@@ -189,7 +181,33 @@ def steps(calibration: Calibration) -> Iterator[CalibratedStep]:
                 record.host_s,
                 record.allocated_bytes,
                 record.reserved_bytes,
-                str(calibration.machine["software"]["torch"]),
+                _torch(calibration),
+            )
+
+
+def measured(folder: Path = RESULTS) -> Iterator[Measured]:
+    """Yield the rows to fit to of all files in a folder: single calls, and whole steps that no compiler fused."""
+    for calibration in load_calibrations(folder):
+        yield from calls(calibration)
+        for step in steps(calibration):
+            if step.anchor.compiled:
+                continue
+            try:
+                kernels = step.table
+            except WhichGpuError:  # a package its capture needs is not installed
+                continue
+            yield Measured(
+                source=SOURCE,
+                device=step.device,
+                job=step.anchor.job,
+                family=step.anchor.job,
+                task=step.anchor.task,
+                precision=step.precision,
+                layout=step.anchor.layout,
+                software=step.software,
+                table=kernels,
+                seconds=step.seconds,
+                host=Parameter(f"host.{SOURCE} {step.device.short_name}", 1.0, 0.4),
             )
 
 
@@ -205,19 +223,24 @@ def errors_by_section(calibration: Calibration, coefficients: Efficiencies | Non
     known = coefficients or efficiencies()
     found: dict[str, list[float]] = {}
     for call in calls(calibration):
-        error = float(np.log(call.predicted_s(known) / call.seconds))
-        found.setdefault(call.section, []).append(error)
+        found.setdefault(call.family, []).append(float(np.log(predicted_s(call, known) / call.seconds)))
     for step in steps(calibration):
         if not step.anchor.compiled:
             try:
-                predicted_s = price_table(step.table, step.device, step.precision, known).step_s
+                step_s = price_table(step.table, step.device, step.precision, known).step_s
             except WhichGpuError:
                 continue
-            found.setdefault("anchors", []).append(float(np.log(predicted_s / step.seconds)))
+            found.setdefault("anchors", []).append(float(np.log(step_s / step.seconds)))
     return {name: SectionErrors(tuple(errors)) for name, errors in found.items()}
 
 
-def offsets(rows: Iterable[CalibratedCall], coefficients: Efficiencies) -> Mapping[tuple[str, str], float]:
+def predicted_s(row: Measured, coefficients: Efficiencies) -> float:
+    """Return what calls should have taken on the device."""
+    software = coefficients.software_of(row.software)
+    return price_table(row.table, row.device, row.precision, coefficients, software).device_s
+
+
+def offsets(rows: Iterable[Measured], coefficients: Efficiencies) -> Mapping[tuple[str, str], float]:
     """Return by how much predicted calls are too long, by kind of kernel and number format: the median of the ratio.
 
     What one device's file says of each coefficient that acts on it, robust against single calls gone wrong.
@@ -228,8 +251,12 @@ def offsets(rows: Iterable[CalibratedCall], coefficients: Efficiencies) -> Mappi
         if len(kinds) == 1:
             (kind,) = kinds
             form = "tf32" if kind[1] == "float32" and row.precision.matmul_tf32 else kind[1]
-            found.setdefault((kind[0], form), []).append(row.predicted_s(coefficients) / row.seconds)
+            found.setdefault((kind[0], form), []).append(predicted_s(row, coefficients) / row.seconds)
     return {kind: float(np.median(ratios)) for kind, ratios in sorted(found.items())}
+
+
+def _torch(calibration: Calibration) -> str:
+    return str(calibration.machine["software"]["torch"])
 
 
 def _device(calibration: Calibration) -> Device | None:

@@ -6,12 +6,21 @@ from dataclasses import replace
 
 import pytest
 from benchmarks import calibration_rows
-from benchmarks.calibration_rows import calls, errors_by_section, host_times, load_calibrations, offsets, steps
+from benchmarks.calibration_rows import (
+    calls,
+    errors_by_section,
+    host_times,
+    load_calibrations,
+    measured,
+    offsets,
+    predicted_s,
+    steps,
+)
 
 from tests.validation.synthetic import FILE, GPU, NOTE, synthetic
 from whichgpu.cost import efficiencies
 from whichgpu.errors import SchemaError
-from whichgpu.measure.calibration import calibration_from_document
+from whichgpu.measure.calibration import calibration_from_document, calibration_to_document
 from whichgpu.workloads import workload
 
 
@@ -27,7 +36,7 @@ def test_the_kept_file_says_that_it_is_made_up(kept):
 
 def test_every_kernel_becomes_a_row_that_is_priced(kept):
     rows = list(calls(kept))
-    assert {row.section for row in rows} == {
+    assert {row.family for row in rows} == {
         "products",
         "bandwidth",
         "convolutions",
@@ -38,8 +47,8 @@ def test_every_kernel_becomes_a_row_that_is_priced(kept):
     for row in rows:
         assert row.device.name == GPU
         assert row.software == "2.11.0"
-        assert row.predicted_s(efficiencies()) > 0
-    tf32 = {row.name: row.precision for row in rows if row.name.endswith((", tf32", ", fp32"))}
+        assert predicted_s(row, efficiencies()) > 0
+    tf32 = {row.job: row.precision for row in rows if row.job.endswith((", tf32", ", fp32"))}
     assert all(p.matmul_tf32 == p.convolution_tf32 == name.endswith("tf32") for name, p in tf32.items())
 
 
@@ -104,3 +113,32 @@ def test_the_command_prints_errors_by_section(capsys):
     out = capsys.readouterr().out
     assert "| products |" in out
     assert "| matmul | float16 |" in out
+
+
+def test_a_fit_to_a_file_finds_what_made_it(tmp_path, monkeypatch):
+    """The whole way: a file of a made-up GPU whose memory is a fifth slower, the fit, its coefficients."""
+    pytest.importorskip("torch")
+    from benchmarks.calibrate import read_structure
+    from benchmarks.fit import fit
+    from benchmarks.measured import batched
+
+    from whichgpu.devices import find_device
+
+    def slower(record):
+        return 1.25 if record.section in ("bandwidth", "normalizations", "other") else 1.0
+
+    document = calibration_to_document(synthetic(slower, noise=0.01))
+    (tmp_path / "calibration.made-up.json").write_text(json.dumps(document))
+    rows = list(measured(tmp_path))
+    assert {row.source for row in rows} == {"calibrations"}
+    assert {row.task for row in rows} == {"kernel", "train"}
+    before, device = efficiencies(), find_device(GPU)
+    start = [r for r in rows if r.family in ("bandwidth", "normalizations", "other")]
+    found = fit(batched(rows), read_structure(), steps=8).efficiencies
+    off = {
+        name: math.exp(sum(math.log(predicted_s(r, e) / r.seconds) for r in start) / len(start))
+        for name, e in (("before", before), ("after", found))
+    }
+    assert off["before"] == pytest.approx(1 / 1.25, abs=0.03)
+    assert off["after"] == pytest.approx(1.0, abs=0.06)
+    assert device.name in {r.device.name for r in rows}
