@@ -275,3 +275,61 @@ def test_devices_asked_of_a_library_are_counted(devices, nodes, count):
     patches.undo()
     assert seen.world_size == count
     assert given == ((1, 1) if count > 1 else (devices, nodes)) + ({"precision": 16},)
+
+
+SLOW = """
+import time
+class Slow(nn.Module):
+    def __init__(self, seconds):
+        super().__init__()
+        self.seconds = seconds
+        self.weight = nn.Parameter(torch.ones(1))
+    def forward(self, x):
+        time.sleep(self.seconds)
+        return x * self.weight
+"""
+
+
+def test_batches_of_a_long_step_stand_for_the_others(script, real):
+    text = (
+        START
+        + SLOW
+        + """
+model = nn.Sequential(model, Slow(0.2))
+time.sleep(1)
+for step in range(3):
+    for i in range(20):
+        loss_of(model(torch.ones(4, 8)), torch.ones(4, dtype=torch.long)).backward()
+    optimizer.step()
+"""
+    )
+    outcome = real(script(text), backward_calls=20)
+    assert outcome.status == "done", outcome.traceback
+    (interval,) = outcome.seen.intervals
+    assert 3 < interval.seconds < 8
+    assert any("of its 20 batches" in note for note in outcome.seen.notes)
+
+
+def test_a_long_first_step_is_enough(script, real):
+    text = START + SLOW + "model = nn.Sequential(model, Slow(0.5))\ntime.sleep(1)" + LOOP
+    outcome = real(script(text))
+    (interval,) = outcome.seen.intervals
+    assert 0.4 < interval.seconds < 0.95
+
+
+def test_slow_evaluation_is_cut_short(script, real):
+    text = (
+        START
+        + SLOW
+        + """
+slow = Slow(3).eval()
+begin = time.perf_counter()
+with torch.no_grad():
+    for i in range(50):
+        slow(torch.ones(4, 8))
+assert time.perf_counter() - begin < 30
+"""
+        + LOOP
+    )
+    outcome = real(script(text))
+    assert outcome.status == "done", outcome.traceback

@@ -50,12 +50,10 @@ def epoch_seen(seen: Seen, steps_per_epoch: int | None = None, samples_per_step:
     """
     intervals = steady(seen)
     fed = _training_loader(seen, intervals)
-    backward = round(median(i.backward_calls for i in intervals)) if intervals else 0
-    # Some optimizers that step one after the other share the gradients, as one would have them.
-    alone = seen.marker in ("optimizer", "optimizers") and not any(i.backward_between for i in intervals)
     sources: list[str] = []
     if fed is None:
-        loader, batches = None, max(backward, 1) if alone else 1
+        # Some optimizers that step one after the other share the gradients, as one would have them.
+        loader, batches = None, added_up(seen)
         rows = next((i.input_rows for i in intervals if i.input_rows), None)
         samples, steps = (rows * batches if rows else 1), None
         if samples_per_step is None:
@@ -81,6 +79,14 @@ def epoch_seen(seen: Seen, steps_per_epoch: int | None = None, samples_per_step:
     if steps is None:
         sources.append(ASK_STEPS)
     return Epoch(samples, steps, _samples_per_epoch(samples, steps, loader), batches, loader, tuple(sources))
+
+
+def added_up(seen: Seen) -> int:
+    """Return how many backward passes add up the gradients of a step; 1 where they are of several kinds."""
+    intervals = steady(seen)
+    if not intervals or seen.marker not in ("optimizer", "optimizers") or any(i.backward_between for i in intervals):
+        return 1
+    return max(round(median(i.backward_calls for i in intervals)), 1)
 
 
 def _training_loader(seen: Seen, intervals: Sequence[Interval]) -> tuple[LoaderSeen, float] | None:

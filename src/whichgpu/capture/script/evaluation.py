@@ -19,6 +19,8 @@ from whichgpu.capture.script.seen import Interval, Seen
 
 # Calls in a row that may be part of a step: more than any step makes of a frozen model.
 _MOST_IN_A_STEP = 7
+# Seconds after which nobody waits for all of them.
+_PATIENCE_S = 5.0
 NOTE = "Evaluation was cut short: of many calls of a model without gradients only the first ones were made."
 
 
@@ -32,6 +34,7 @@ class Evaluation:
     def __init__(self, seen: Seen) -> None:
         self._seen = seen
         self._in_a_row = 0
+        self._spent_s = 0.0
         self._answers: dict[Any, Any] = {}
         self._trained_at = time.perf_counter()
         self._loaded_s = self._loaded_apart_s = 0.0
@@ -50,6 +53,7 @@ class Evaluation:
             interval.loading_s -= self._loaded_apart_s - self._loaded_s
         if self._in_a_row:
             self._in_a_row = 0
+            self._spent_s = 0.0
             self._answers.clear()
         self._trained_at, self._loaded_s = now, interval.loading_s
 
@@ -60,14 +64,17 @@ class Evaluation:
     def answer(self, plain: Callable[..., Any], module: Any, args: Any, kwargs: Any) -> Any:
         """Return what `module` gives for its arguments, or gave for others of their shapes in evaluation mode."""
         self._in_a_row += 1
-        if not self.is_apart or module.training:
-            return plain(module, *args, **kwargs)
-        key = _shapes(module, args, kwargs)
-        if key in self._answers:
-            self._seen.tell(NOTE)
-            return tree_map(_copy, self._answers[key])
+        key = None
+        if not module.training and (self.is_apart or self._spent_s > _PATIENCE_S):
+            key = _shapes(module, args, kwargs)
+            if key in self._answers:
+                self._seen.tell(NOTE)
+                return tree_map(_copy, self._answers[key])
+        begin = time.perf_counter()
         answer = plain(module, *args, **kwargs)
-        self._answers[key] = answer
+        self._spent_s += time.perf_counter() - begin
+        if key is not None:
+            self._answers[key] = answer
         return answer
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from whichgpu.capture.script.call import ScriptCall
 from whichgpu.capture.script.child_process import run_pass
-from whichgpu.capture.script.epoch import epoch_seen
+from whichgpu.capture.script.epoch import added_up, epoch_seen
 from whichgpu.capture.script.host_memory import host_bytes
 from whichgpu.capture.script.job_of import job_of, time_notes, timed_steps
 from whichgpu.capture.script.launcher import launch_of
@@ -98,7 +98,7 @@ def run_script(
         tell(notes[-1])
     else:
         tell(f"{call.name}: real pass, timing steps on this CPU for about {duration(options.seconds)}")
-        real = _real_pass(call, options, memory_bytes)
+        real = _real_pass(call, options, memory_bytes, added_up(seen))
         # What both passes tell is told of the job.
         real.seen.notes = [note for note in real.seen.notes if note not in job.notes]
         timed = timed_steps(real, job.precision)
@@ -135,9 +135,11 @@ def _phantom_pass(call: ScriptCall, options: ScriptOptions, memory_bytes: float 
     return outcome
 
 
-def _real_pass(call: ScriptCall, options: ScriptOptions, memory_bytes: float | None) -> PassOutcome:
+def _real_pass(
+    call: ScriptCall, options: ScriptOptions, memory_bytes: float | None, backward_calls: int
+) -> PassOutcome:
     """Run the real pass; once more with a GPU pretended if the script will not train without one."""
-    request = _request(call, "real", options)
+    request = replace(_request(call, "real", options), backward_calls=backward_calls)
     outcome = run_pass(request, options.timeout_s, memory_bytes)
     if outcome.status in ("failed", "ended") and not outcome.seen.intervals:
         again = run_pass(replace(request, pretends_cuda=True), options.timeout_s, memory_bytes)

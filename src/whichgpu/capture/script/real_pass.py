@@ -20,6 +20,10 @@ from whichgpu.capture.script.watch import ScriptWatch
 # The first step makes optimizer state and chooses kernels.
 _WARMUP_STEPS = 1
 _MOST_STEPS = 300
+# A step of so many times the time asked for is not waited for, where its parts are alike.
+_PATIENCE = 3
+
+PARTLY = "A step takes long here: {} of its {} batches were timed, and the others taken to be like them."
 
 
 class RealPass:
@@ -33,6 +37,7 @@ class RealPass:
     def __init__(self, request: PassRequest, on_done: Callable[[PassOutcome], None]) -> None:
         self._request = request
         self._on_done = on_done
+        self._began: float | None = None
         self._first_ended: float | None = None
         self.watch = ScriptWatch(self._after_step)
 
@@ -49,18 +54,41 @@ class RealPass:
             options_seen.install(patches, self.watch.seen)
             distributed.install(patches, self.watch.seen, backend="gloo")
             processes.install(patches, self.watch.seen)
+            self.watch.on_training_call = self._begin
+            self._watch_backward()
             libraries.install(patches, self.watch.seen, refuses_kernels=False)
             yield
         finally:
             ends.remove()
             patches.undo()
 
+    def _begin(self) -> None:
+        self._began = time.perf_counter()
+        self.watch.on_training_call = None
+
+    def _watch_backward(self) -> None:
+        plain = self.watch.on_backward
+
+        def on_backward() -> None:
+            plain()
+            calls, wanted = self.watch.interval.backward_calls, self._request.backward_calls
+            if self._began is None or self.watch.seen.intervals or not 0 < calls < wanted:
+                return
+            if time.perf_counter() - self._began > _PATIENCE * self._request.seconds:
+                self.watch.seen.tell(PARTLY.format(calls, wanted))
+                self.watch.close_part(wanted / calls)
+                self._on_done(self.outcome())
+                raise Stopped
+
+        self.watch.on_backward = on_backward  # type: ignore[method-assign]
+
     def _after_step(self, interval: Interval) -> None:
         now = time.perf_counter()
         steps = len(self.watch.seen.intervals)
         if steps <= _WARMUP_STEPS or self._first_ended is None:
             self._first_ended = now
-            return
+            if self._began is None or now - self._began < self._request.seconds:
+                return
         if now - self._first_ended + interval.seconds > self._request.seconds or steps >= _MOST_STEPS:
             self._on_done(self.outcome())
             raise Stopped

@@ -55,6 +55,17 @@ class Interval:
     batches: dict[str, int] = field(default_factory=dict)
     input_rows: int | None = None
 
+    def continue_from(self, begun: Interval) -> None:
+        """Add what happened in `begun`, which was the beginning of this one."""
+        self.loading_s += begun.loading_s
+        self.apart_s += begun.apart_s
+        self.backward_calls += begun.backward_calls
+        self.training_calls += begun.training_calls
+        self.evaluation_calls += begun.evaluation_calls
+        for key, count in begun.batches.items():
+            self.batches[key] = self.batches.get(key, 0) + count
+        self.input_rows = begun.input_rows or self.input_rows
+
     @property
     def shape(self) -> tuple[Any, ...]:
         """What two steps of a kind have in common."""

@@ -109,7 +109,7 @@ class StepEnds:
             # The cycle is longer than it seemed.
             self._last = None
             self._waited = 0
-            self._watch.restart()
+            self._watch.restart(in_a_step=self._watch.seen.marker == "backward")
             # One that is made at its first step comes after the first backward pass.
             self._watch.seen.notes[:] = [n for n in self._watch.seen.notes if n != NO_OPTIMIZER]
 

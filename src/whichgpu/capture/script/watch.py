@@ -68,8 +68,23 @@ class ScriptWatch:
         # What was done about the step is none of the next one's time.
         self._since = time.perf_counter()
 
-    def restart(self) -> None:
-        """Forget the steps so far: what had been taken for the end of a step was none."""
+    def close_part(self, times: float) -> None:
+        """Close an interval of which a part has happened, as if that had happened `times` times."""
+        part = self.interval
+        part.seconds = (time.perf_counter() - self._since - part.apart_s) * times + part.apart_s
+        part.loading_s *= times
+        self.seen.intervals.append(part)
+
+    def restart(self, *, in_a_step: bool) -> None:
+        """Forget the steps so far: what had been taken for the end of a step was none.
+
+        Args:
+            in_a_step: Whether it was within the step that goes on now.
+        """
+        if in_a_step and self.seen.intervals:
+            begun = self.seen.intervals[-1]
+            self.interval.continue_from(begun)
+            self._since -= begun.seconds
         self.seen.intervals.clear()
         self.seen.recorded = None
 
@@ -96,6 +111,10 @@ class ScriptWatch:
             return
         interval.training_calls += 1
         self._note_trained()
+        if interval.training_calls == 1 and not self.seen.intervals:
+            # What came before is no part of a step, but for its first batch.
+            self._since = time.perf_counter() - interval.loading_s
+            interval.apart_s = 0.0
         if interval.input_rows is None:
             interval.input_rows = first_rows((args, kwargs))
         if self.on_training_call is not None:
