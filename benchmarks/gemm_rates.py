@@ -20,6 +20,7 @@ _DTYPES: dict[NumberFormat, str] = {"fp32": "float32", "tf32": "float32", "fp16"
 _NEUSIGHT = "large FP32 products of NeuSight (ASPLOS 2025), share of the datasheet peak"
 _FLOPS_BENCH = "xzwgit/gpu-flops-bench, dense BF16 products, 2026-08"
 _XLA = "OpenXLA, gpu/cost_model/matmul_interpolator_data.h, 4 products of 4096^3"
+_MAMF = "stas00/ml-engineering, maximum achievable matmul FLOPS, torch 2.5 to 2.7, best shape, seen 2026-11"
 _FORUM = "NVIDIA developer forum, FP16 product under the 72 W cap"
 
 # (device, format, TFLOP/s, source)
@@ -37,6 +38,10 @@ _RATES: tuple[tuple[str, NumberFormat, float, str], ...] = (
     ("NVIDIA GeForce RTX 5090", "bf16", 254.0, _FLOPS_BENCH),
     ("NVIDIA GeForce RTX 4090", "bf16", 179.0, _FLOPS_BENCH),
     ("NVIDIA GeForce RTX 4090", "fp32", 57.6, _FLOPS_BENCH),
+    ("NVIDIA A100 SXM4 80GB", "bf16", 271.2, _MAMF),
+    ("NVIDIA A100 PCIe 80GB", "bf16", 252.9, _MAMF),
+    ("NVIDIA H100 SXM5 80GB", "bf16", 794.5, _MAMF),
+    ("AMD Instinct MI250X", "bf16", 147.0, _MAMF),
     ("NVIDIA GB10 (DGX Spark)", "bf16", 102.0, _FLOPS_BENCH),
 )
 

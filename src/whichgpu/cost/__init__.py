@@ -27,16 +27,18 @@ def tabulate(work: GraphWork) -> KernelTable:
     return KernelTable.of(work)
 
 
-def price(work: GraphWork | KernelTable, device: Device, precision: Precision) -> Priced:
+def price(work: GraphWork | KernelTable, device: Device, precision: Precision, torch_version: str = "") -> Priced:
     """Return the seconds each distinct kernel of `work` takes on `device`, and the host's.
 
     Args:
         work: What the step does.
         device: Where it would run.
         precision: What its float32 matrix math may be rounded to (TF32); other formats follow the kernels' dtypes.
+        torch_version: The PyTorch that runs it, "1.12"; today's if empty.
     """
     from whichgpu.cost.kernel_table import KernelTable
     from whichgpu.cost.roofline import price_table
 
     table = work if isinstance(work, KernelTable) else KernelTable.of(work)
-    return price_table(table, device, precision, efficiencies())
+    found = efficiencies()
+    return price_table(table, device, precision, found, found.software_of(torch_version))

@@ -40,15 +40,3 @@ def sustained_flops_per_s(
         else:
             high = clock
     return peak_flops_per_s * (low + high) / 2
-
-
-def step_energy_j(dynamic_j: float, step_s: float, tdp_w: float | None, idle_power_w: float) -> float | None:
-    """Return what the board draws over one step; None where its power limit is unknown.
-
-    Args:
-        dynamic_j: What arithmetic and memory traffic draw, at full clock and voltage: at most.
-        step_s: The length of the step.
-        tdp_w: The limit the board keeps.
-        idle_power_w: What it draws whatever it does.
-    """
-    return None if tdp_w is None else min(tdp_w * step_s, idle_power_w * step_s + dynamic_j)

@@ -32,6 +32,7 @@ class Priced:
         memory_s: Time its memory traffic alone would take, (n,).
         launch_s: Time the device loses to starting it, (n,).
         host_s: Time the host takes to issue the step.
+        idle_w: What the board draws whatever it does.
         dynamic_j: What the step's arithmetic and memory traffic draw at full clock.
         overlapped: Whether host and device work at the same time; on a CPU they are the same.
         step_norm: p of the smooth maximum of device and host time.
@@ -46,6 +47,7 @@ class Priced:
     memory_s: Floats
     launch_s: Floats
     host_s: float
+    idle_w: float
     dynamic_j: float
     overlapped: bool
     step_norm: float
@@ -110,6 +112,7 @@ def price_table(
         memory_s=memory_s + reorder_s,
         launch_s=launch_s,
         host_s=host_s(table, rates.family, efficiencies.host, math.prod(s.host for s in software)),
+        idle_w=model.idle_w,
         dynamic_j=float(table.calls @ (table.flops * joules_per_flop + table.bytes_moved * model.joules_per_byte)),
         overlapped=not device.is_cpu,
         step_norm=model.step_norm,

@@ -70,6 +70,7 @@ class Estimate:
         memory: What the step takes on the device, and whether it fits; None likewise.
         notes: What a reader must know.
         host_weight: How much the host decides the step's length, 0 to 1.
+        energy_j: What the board draws over one step, at most; None where its power limit is not known.
     """
 
     job: str
@@ -92,6 +93,7 @@ class Estimate:
     memory: Footprint | None = None
     notes: tuple[str, ...] = ()
     host_weight: float = 0.0
+    energy_j: float | None = None
 
     @property
     def samples_per_s(self) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from whichgpu.cost import efficiencies, price, tabulate
 from whichgpu.devices.device import Device
 from whichgpu.estimate.breakdown import breakdown
+from whichgpu.estimate.energy import energy_j
 from whichgpu.estimate.estimate import Estimate
 from whichgpu.estimate.interval import errors_of, interval
 from whichgpu.estimate.own_measurements import OwnMeasurement, adjustment, job_key
@@ -66,6 +67,7 @@ def estimate(
     allow_fallback: bool = False,
     on_unknown: OnUnknown = "bound",
     own: Sequence[OwnMeasurement] = (),
+    torch_version: str = "",
 ) -> Estimate:
     """Return the predicted time of one step of `job` on `device`, in seconds, with an interval and its reasons.
 
@@ -77,6 +79,7 @@ def estimate(
         allow_fallback: Whether a device without that precision may run what it would run instead.
         on_unknown: Whether an op without a work rule is priced by a stated bound ("bound") or refused ("refuse").
         own: What was measured on devices at hand, beside its prediction: it moves and narrows this one.
+        torch_version: The PyTorch release to predict for, "1.12"; today's if empty.
 
     Raises:
         UnknownNameError: If the device or precision is not known.
@@ -84,7 +87,13 @@ def estimate(
         UnknownOpError: If an op has no rule and `on_unknown` is "refuse".
     """
     return estimate_all(
-        job, (device,), precision=precision, allow_fallback=allow_fallback, on_unknown=on_unknown, own=own
+        job,
+        (device,),
+        precision=precision,
+        allow_fallback=allow_fallback,
+        on_unknown=on_unknown,
+        own=own,
+        torch_version=torch_version,
     )[0]
 
 
@@ -96,6 +105,7 @@ def estimate_all(
     allow_fallback: bool = False,
     on_unknown: OnUnknown = "bound",
     own: Sequence[OwnMeasurement] = (),
+    torch_version: str = "",
 ) -> tuple[Estimate, ...]:
     """Return what `estimate` returns, for each of `devices` in their order; the graph is counted once.
 
@@ -106,6 +116,7 @@ def estimate_all(
         allow_fallback: See `estimate`.
         on_unknown: See `estimate`.
         own: See `estimate`.
+        torch_version: See `estimate`.
 
     Raises:
         UnknownNameError: See `estimate`.
@@ -116,7 +127,10 @@ def estimate_all(
     found = [_device(device) for device in devices]
     runs = [require_precision(device, wanted, allow_fallback) for device in found]
     counted = {p.name: _Counted.of(job, p, on_unknown) for p in dict.fromkeys(runs)}
-    return tuple(_estimate(job, device, wanted, p, counted[p.name], own) for device, p in zip(found, runs, strict=True))
+    return tuple(
+        _estimate(job, device, wanted, p, counted[p.name], own, torch_version)
+        for device, p in zip(found, runs, strict=True)
+    )
 
 
 def _precision(precision: Precision | str) -> Precision:
@@ -146,8 +160,9 @@ def _estimate(
     runs: Precision,
     counted: _Counted,
     own: Sequence[OwnMeasurement],
+    torch_version: str,
 ) -> Estimate:
-    priced = price(counted.table, device, runs)
+    priced = price(counted.table, device, runs, torch_version)
     parts = breakdown(priced, counted.work)
     unknown = sum(share.seconds for share in parts.unruled) / priced.step_s if priced.step_s else 0.0
     errors = errors_of(priced, device, efficiencies(), unknown, counted.derived)
@@ -182,6 +197,7 @@ def _estimate(
             *([adjusted.note] if adjusted.note else []),
         ),
         host_weight=errors.host_weight,
+        energy_j=energy_j(priced, device),
     )
 
 

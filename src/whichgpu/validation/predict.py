@@ -52,7 +52,8 @@ def predict(case: Case, traces: Traces) -> Prediction:
         WhichGpuError: If it cannot be priced.
     """
     job = traces.job(case)
-    found = estimate(job, case.device, precision=case.precision, allow_fallback=True)
+    version = "" if case.torch is None else ".".join(map(str, case.torch))
+    found = estimate(job, case.device, precision=case.precision, allow_fallback=True, torch_version=version)
     return Prediction(case, found.step_s, found.interval.low, found.interval.high)
 
 
