@@ -22,6 +22,7 @@ bench: $(STAMP)
 # Both need ../shared/measurements.
 calibrate: $(STAMP)
 	$(BIN)/python -W ignore -m benchmarks.calibrate
+	$(BIN)/python -W ignore -m benchmarks.calibrate_cpu
 
 # Where there is no GPU it says so and does nothing.
 gpu-check: $(STAMP)

@@ -13,6 +13,7 @@ _HEAD = """\
 # Coefficients of the cost model, all but [host] fitted by `python -m benchmarks.calibrate`, which writes this file, to
 # the measurements named in each source. Kernels are named by their kind and what else holds for them
 # (whichgpu/cost/group.py); the coefficient of one is the product of all entries that fit it.
+# What is qualified by "cpu", and the family of CPUs, is fitted by `python -m benchmarks.calibrate_cpu`.
 # A [[software]] table is what a release of PyTorch gained, as factors on everything up to the version before.
 # A family without measurements of its own has the common values, and estimates on it a wider interval.
 # To add a family, add a [[family]] table: `stated = true` with figures and their source, or none and calibrate.

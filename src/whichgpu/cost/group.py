@@ -28,7 +28,8 @@ class Group(NamedTuple):
             "wgrad", "backward". The layout: "channels_last". Of products "batched". Of convolutions "pointwise" (a
             window of one), "nine_taps" (3 x 3, not in groups), "large_window" (more than 9 taps), "huge_window" (more
             than 25, and large as well), "grouped", with "narrow" for groups of up to 8 channels, "few_channels" (up to
-            4, as in images), and "ragged" (16-bit channels that are no multiple of 8).
+            4, as in images), and "ragged" (16-bit channels that are no multiple of 8). On a host
+            processor everything is "cpu" as well.
     """
 
     kind: KernelKind

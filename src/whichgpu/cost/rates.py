@@ -122,6 +122,8 @@ class Rates:
         return not self.device.is_cpu
 
     def _factor(self, of: Literal["compute", "memory"], kind: str, qualifiers: frozenset[str]) -> float:
+        if self.device.is_cpu:
+            qualifiers = qualifiers | {"cpu"}
         common: Coefficients = getattr(self.efficiencies, of)
         factor = common.of(kind, qualifiers)
         for release in self.software:
