@@ -1,12 +1,11 @@
 """Fitting the cost model of host processors: ``python -m benchmarks.calibrate_cpu``.
 
-Data: timm's inference in float32, compiled, on a Core i9-10940X (torch 2.2 and 2.4), as far as its jobs are captured. What
-the models of GPUs and CPUs share stays as it is; fitted are the general family of CPUs and factors qualified by "cpu".
+Data: timm's inference in float32, compiled, on a Core i9-10940X (torch 2.2 and 2.4), as far as its jobs are captured.
+What GPUs and CPUs share stays as it is; fitted are the general family of CPUs and factors qualified by "cpu".
 Prints how far off models of kinds never seen are, and writes the coefficients with that as the spread.
 """
 
 from __future__ import annotations
-
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
