@@ -27,7 +27,8 @@ digits_module = importlib.import_module("whichgpu.measure.mnist_digits")
 def idx(values: list[int], *shape: int, kind: int = 8) -> bytes:
     """An IDX file byte by byte as its description has it."""
     return gzip.compress(
-        bytes([0, 0, kind, len(shape)]) + b"".join(struct.pack(">I", n) for n in shape) + bytes(values)
+        bytes([0, 0, kind, len(shape)]) + b"".join(struct.pack(">I", n) for n in shape) + bytes(values),
+        mtime=0,
     )
 
 
