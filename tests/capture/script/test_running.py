@@ -333,3 +333,16 @@ assert time.perf_counter() - begin < 30
     )
     outcome = real(script(text))
     assert outcome.status == "done", outcome.traceback
+
+
+def test_an_accelerator_where_a_gpu_is_pretended(script, real):
+    text = """
+import torch
+assert torch.accelerator.is_available()
+kind = torch.accelerator.current_accelerator()
+assert kind.type == "cuda"
+torch.accelerator.set_device_index(0)
+assert torch.full_like(torch.empty_like(torch.ones(2), device=0), 3, device="cuda").tolist() == [3, 3]
+""" + START.replace('"cuda" if torch.cuda.is_available() else "cpu"', "torch.device(f'{kind}:0')")
+    outcome = real(script(text + LOOP), pretends_cuda=True)
+    assert outcome.status == "done", outcome.traceback

@@ -21,6 +21,7 @@ from whichgpu.capture.patches import Patches
 CPU = torch.device("cpu")
 _NOT_HERE = frozenset({"cuda", "mps", "xpu", "hpu", "npu"})
 _MEMORY_BYTES = 80_000_000_000
+_LIKE = ("empty_like", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like", "randint_like")
 
 
 def install(patches: Patches, *, pretends_cuda: bool) -> None:
@@ -31,7 +32,7 @@ def install(patches: Patches, *, pretends_cuda: bool) -> None:
         pretends_cuda: Whether torch.cuda says that there is a GPU, for scripts that refuse to run without.
     """
     patches.set(torch, "device", device_class(lambda number: CPU))
-    constructors: list[Any] = list(_device._device_constructors())
+    constructors: list[Any] = [*_device._device_constructors(), *(getattr(torch, name) for name in _LIKE)]
     for plain in constructors:
         name = plain.__name__
         if getattr(torch, name, None) is plain:
@@ -205,8 +206,13 @@ def _install_cuda(patches: Patches, pretends: bool) -> None:
             for attribute in answers.keys() & module.__dict__.keys():
                 if not isinstance(module.__dict__[attribute], types.ModuleType):
                     patches.set(module, attribute, answers[attribute])
-    patches.set(torch.accelerator, "is_available", _answer(False))
-    patches.set(torch.accelerator, "current_accelerator", _answer(None))
+    patches.set(torch.accelerator, "is_available", _answer(pretends))
+    # Its name is made a device of the CPU's wherever one is used.
+    patches.set(torch.accelerator, "current_accelerator", _answer(torch._C.device("cuda") if pretends else None))
+    for name in ("set_device_index", "set_device_idx"):
+        patches.set(torch.accelerator, name, _answer(None))
+    for name in ("current_device_index", "current_device_idx"):
+        patches.set(torch.accelerator, name, _answer(0))
     patches.set(torch.backends.mps, "is_available", _answer(False))
 
 
