@@ -158,7 +158,7 @@ def test_copies_between_host_and_device(phantom, record):
     assert ops[0].output().nbytes == 800
     assert job.graph.storages[ops[0].output().storage].kind == "input"
     assert ops[3].output().storage is None
-    assert "zeros" in job.notes[0]
+    assert "made up" in job.notes[0]
 
 
 def test_kinds_of_storages(job):

@@ -22,7 +22,8 @@ def test_a_row_is_within_reason_and_says_where_it_is_from(family):
     # Above 1: chips that run above their rated clock, which no family of measured ones is alone in.
     assert all(0.3 < share < 1.6 for share in family.matrix.values())
     assert 0.4 < family.memory < 1.8
-    assert 0.5e-6 < family.kernel_start_s < 2e-5
+    # Threads of a CPU meet at the end of every kernel; a GPU is handed the next one meanwhile.
+    assert 0.5e-6 < family.kernel_start_s < (5e-5 if family.cpu else 2e-5)
     for first, second in (("fp16", "tf32"), ("tf32", "fp32")):  # fewer bits, less energy
         if {first, second} <= set(family.picojoules_per_flop):
             assert family.picojoules_per_flop[first] < family.picojoules_per_flop[second]
