@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -110,7 +110,7 @@ def compare(
             f"{' '.join(jobs)}: beside a script there can be no other job; compare it alone, one at a time."
         )
     names = jobs or ([] if call else list(DEFAULT_JOBS))
-    asked = _devices(device or [], device_file or [])
+    asked = devices_asked(device or [], device_file or [])
     request = Request(asked, batch, precision, layout, epochs, allow_fallback, no_own_measurements, ignore_memory)
     predicted = [request.predict(name) for name in names]
 
@@ -187,12 +187,25 @@ class Request:
             ignore_memory=self.ignore_memory,
         )
 
-    def script(self, call: ScriptCall, options: ScriptOptions, use_cache: bool) -> Comparison:
+    def script(
+        self,
+        call: ScriptCall,
+        options: ScriptOptions,
+        use_cache: bool,
+        say: Callable[[str], None] | None = None,
+    ) -> Comparison:
         """Return the comparison of a training script, run in both passes.
+
+        Args:
+            call: The script.
+            options: What the user says about it.
+            use_cache: Whether what was kept of it will do.
+            say: Takes a line about what is going on; stderr by default, where it is a terminal.
 
         Raises:
             OptionError: If a batch or layout is asked for, which is the script's to decide.
         """
+        from whichgpu.cli.output import tell
         from whichgpu.cli.own import keep_measured
         from whichgpu.cli.script_job import measurements, run
         from whichgpu.errors import OptionError
@@ -200,7 +213,7 @@ class Request:
         for option, value in (("batch", self.batch), ("layout", self.layout)):
             if value is not None:
                 raise OptionError(f"--{option} {value}: a script has its own; give the script's option after its name.")
-        found = run(call, options, use_cache=use_cache)
+        found = run(call, options, use_cache=use_cache, say=say or tell)
         measured = measurements(found)
         for measurement in measured:
             keep_measured(measurement, found.job, self.no_own_measurements)
@@ -229,7 +242,7 @@ class Request:
         return replace(comparison, notes=(*comparison.notes, *found.notes)), found.interrupted
 
 
-def _devices(names: Sequence[str], files: Sequence[Path]) -> list[Device | str] | None:
+def devices_asked(names: Sequence[str], files: Sequence[Path]) -> list[Device | str] | None:
     """Return the devices named, then those of the files; None if the user asked for none."""
     if not names and not files:
         return None

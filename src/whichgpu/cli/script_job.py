@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from whichgpu.cli.output import tell
@@ -13,8 +14,16 @@ if TYPE_CHECKING:
     from whichgpu.measure import Measurement
 
 
-def run(call: ScriptCall, options: ScriptOptions, *, use_cache: bool = True) -> ScriptRun:
+def run(
+    call: ScriptCall, options: ScriptOptions, *, use_cache: bool = True, say: Callable[[str], None] = tell
+) -> ScriptRun:
     """Return what was kept of a script that has not changed; else run both passes within the memory that is free.
+
+    Args:
+        call: The script.
+        options: What the user says about it.
+        use_cache: Whether what was kept will do.
+        say: Takes a line about what is going on.
 
     Raises:
         OptionError: If the time limit is not positive, or the step marker names no function.
@@ -34,11 +43,11 @@ def run(call: ScriptCall, options: ScriptOptions, *, use_cache: bool = True) -> 
     cache = kept_scripts()
     kept = cache.find(call, options) if use_cache else None
     if kept is not None:
-        tell(f"{call.name} has not changed: taken from {cache.folder}; --no-cache runs it again")
+        say(f"{call.name} has not changed: taken from {cache.folder}; --no-cache runs it again")
         return kept
     require_torch()
     free = available_host_bytes()
-    found = run_script(call, options, None if free is None else USABLE * free, tell)
+    found = run_script(call, options, None if free is None else USABLE * free, say)
     cache.keep(call, options, found)
     return found
 

@@ -1,12 +1,13 @@
 """Running small scripts through a pass, in a process of its own as `whichgpu` does."""
 
+import sys
 import textwrap
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from whichgpu.capture.script import ScriptCall, ScriptOptions, run_script
+from whichgpu.capture.script import ScriptCall, ScriptOptions, child_process, run_script
 from whichgpu.capture.script.child_process import run_pass
 from whichgpu.capture.script.request import PassRequest
 from whichgpu.graph import job_from_document
@@ -49,8 +50,27 @@ def script(tmp_path):
     return write
 
 
+@pytest.fixture(scope="session")
+def _forks():
+    if sys.platform != "linux":
+        yield None
+        return
+    from tests.capture.script.forked import Forks
+
+    forks = Forks()
+    yield forks
+    forks.close()
+
+
 @pytest.fixture
-def phantom():
+def forked(_forks, monkeypatch):
+    """Let passes be forked instead of started, which spares each of them the import of torch."""
+    if _forks is not None:
+        monkeypatch.setattr(child_process, "_started", _forks.started)
+
+
+@pytest.fixture
+def phantom(forked):
     """Run the phantom pass."""
 
     def run(call, **more):
@@ -60,7 +80,7 @@ def phantom():
 
 
 @pytest.fixture
-def real():
+def real(forked):
     """Run the real pass, for a fifth of a second."""
 
     def run(call, **more):
@@ -70,7 +90,7 @@ def real():
 
 
 @pytest.fixture
-def job():
+def job(forked):
     """Run the phantom pass and return the job it makes."""
 
     def run(call, **options):

@@ -1,4 +1,4 @@
-"""What a person would type after `python`: a script or a module, and its arguments."""
+"""What a person would type after `python`: a script or a module, and its arguments; or the cells of a notebook."""
 
 from __future__ import annotations
 
@@ -17,12 +17,19 @@ class ScriptCall:
         arguments: What follows it, verbatim.
         is_module: Whether `target` is a module's name (`python -m`).
         folder: Folder it is called in, absolute.
+        cells: Cells of a notebook in the order they ran, the one that trains last; then there is no script.
     """
 
     target: str
     arguments: tuple[str, ...] = ()
     is_module: bool = False
     folder: str = ""
+    cells: tuple[str, ...] = ()
+
+    @classmethod
+    def of_cells(cls, cells: Sequence[str]) -> ScriptCall:
+        """Return the call of a notebook's cells, in the current folder."""
+        return cls("", folder=str(Path.cwd()), cells=tuple(cells))
 
     @classmethod
     def here(cls, target: str, arguments: Sequence[str] = (), *, is_module: bool = False) -> ScriptCall:
@@ -31,7 +38,9 @@ class ScriptCall:
 
     @property
     def name(self) -> str:
-        """What to call the job: "train.py", "package.train"."""
+        """What to call the job: "train.py", "package.train", "this cell"."""
+        if self.cells:
+            return "this cell"
         return self.target if self.is_module else Path(self.target).name
 
     def to_document(self) -> dict[str, Any]:
@@ -41,9 +50,11 @@ class ScriptCall:
             "arguments": list(self.arguments),
             "is_module": self.is_module,
             "folder": self.folder,
+            "cells": list(self.cells),
         }
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> ScriptCall:
         """Return what `to_document` described."""
-        return cls(document["target"], tuple(document["arguments"]), document["is_module"], document["folder"])
+        arguments, cells = tuple(document["arguments"]), tuple(document["cells"])
+        return cls(document["target"], arguments, document["is_module"], document["folder"], cells)

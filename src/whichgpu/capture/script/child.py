@@ -22,6 +22,8 @@ from whichgpu.capture.script.request import PassRequest
 from whichgpu.errors import WhichGpuError
 
 RESULT = "result.json"
+# Frames of what runs a notebook's cells.
+_OF_IPYTHON = f"{os.sep}IPython{os.sep}core{os.sep}"
 # What a script may take to end once it was told to.
 _GRACE_S = 5.0
 
@@ -83,10 +85,14 @@ def _run(request: PassRequest, place: _Place) -> None:
         os.chdir(request.call.folder)
         made = _pass(request, place)
         from whichgpu.capture.script.as_main import run_as_main
+        from whichgpu.capture.script.as_notebook import run_cells
 
         with made.installed(), _writes_kept_away(request):
             try:
-                run_as_main(request.call, request.step_marker)
+                if request.call.cells:
+                    run_cells(request.call, made.watch)
+                else:
+                    run_as_main(request.call, request.step_marker)
             except Stopped:
                 pass
             except BaseException as error:
@@ -161,7 +167,8 @@ def own_traceback(error: BaseException) -> str:
     while waiting:
         part = waiting.pop()
         if part is not None:
-            part.stack = traceback.StackSummary.from_list([f for f in part.stack if not f.filename.startswith(here)])
+            own = [f for f in part.stack if not f.filename.startswith(here) and _OF_IPYTHON not in f.filename]
+            part.stack = traceback.StackSummary.from_list(own)
             waiting += [part.__cause__, part.__context__, *(part.exceptions or ())]
     return "".join(report.format())
 

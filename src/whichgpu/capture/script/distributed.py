@@ -59,6 +59,9 @@ def install(patches: Patches, seen: Seen, *, backend: str) -> None:
         def register_comm_hook(self, *args: Any, **kwargs: Any) -> None:
             """Do nothing: there is nobody to talk to."""
 
+        def _get_ddp_logging_data(self) -> dict[str, Any]:
+            return {}
+
         def join(self, *args: Any, **kwargs: Any) -> Any:
             """Wait for nobody."""
             return nullcontext()

@@ -23,6 +23,7 @@ _ATTENTION = {
 _AUTOCAST = {"bfloat16": "amp-bf16", "float16": "amp-fp16"}
 # Of a step's time; below it nobody would do anything about it.
 _NEGLIGIBLE = 0.01
+FIRST_ALONE = "Only the first step was timed, which is usually slower than later ones."
 COMPILED = "The script asks for torch.compile; its step is priced as eager PyTorch runs it."
 
 
@@ -77,7 +78,7 @@ def timed_steps(outcome: PassOutcome, job_precision: str) -> TimedSteps | None:
         return None
     notes = list(seen.notes)
     if len(seen.intervals) == 1:
-        notes.append("Only the first step was timed, which is usually slower than later ones.")
+        notes.append(FIRST_ALONE)
     step_s = tuple(i.seconds - i.loading_s - i.apart_s for i in intervals)
     loading_s = median(i.loading_s for i in intervals)
     # Weights keep the format the script gives them; autocast is another on a CPU, or none.

@@ -11,7 +11,7 @@ import torch
 from whichgpu.capture import following
 from whichgpu.capture.patches import Patches
 from whichgpu.capture.phantom import Phantom, switched_on
-from whichgpu.capture.script import distributed, libraries, loaders, options_seen, processes
+from whichgpu.capture.script import distributed, libraries, loaders, options_seen, processes, trackers
 from whichgpu.capture.script.graph_since import graph_since
 from whichgpu.capture.script.outcome import PassOutcome
 from whichgpu.capture.script.request import PassRequest
@@ -90,6 +90,7 @@ class PhantomPass:
                     distributed.install(patches, self.watch.seen, backend="fake")
                     processes.install(patches, self.watch.seen)
                     libraries.install(patches, self.watch.seen, refuses_kernels=True)
+                    trackers.install(patches)
                     self.watch.on_training_call = self._record_first
                     yield
                 finally:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from whichgpu.capture.patches import Patches
-from whichgpu.capture.script import distributed, libraries, loaders, options_seen, processes, redirect
+from whichgpu.capture.script import distributed, libraries, loaders, options_seen, processes, redirect, trackers
 from whichgpu.capture.script.outcome import PassOutcome
 from whichgpu.capture.script.request import PassRequest
 from whichgpu.capture.script.seen import Interval
@@ -57,6 +57,7 @@ class RealPass:
             self.watch.on_training_call = self._begin
             self._watch_backward()
             libraries.install(patches, self.watch.seen, refuses_kernels=False)
+            trackers.install(patches)
             yield
         finally:
             ends.remove()

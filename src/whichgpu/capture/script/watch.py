@@ -12,6 +12,7 @@ import torch
 from whichgpu.capture.patches import Patches
 from whichgpu.capture.script.evaluation import Evaluation
 from whichgpu.capture.script.seen import Interval, Seen
+from whichgpu.capture.script.stopped import Stopped
 
 
 class ScriptWatch:
@@ -24,6 +25,7 @@ class ScriptWatch:
         interval: What happened since the last step ended.
         in_backward: Whether a backward pass runs.
         in_optimizer: Whether an optimizer's step runs.
+        is_armed: Whether steps count; where they do not, the first one ends what runs.
         on_training_call: Called before a model is called with gradients.
         on_evaluated: Called after a model was called without.
         on_apart: Called when training goes on after calls without gradients that are no part of a step.
@@ -37,6 +39,7 @@ class ScriptWatch:
         self.interval = Interval()
         self.in_backward = False
         self.in_optimizer = False
+        self.is_armed = True
         self.on_training_call: Callable[[], None] | None = None
         self.on_evaluated: Callable[[], None] | None = None
         self.on_apart: Callable[[], None] | None = None
@@ -59,6 +62,8 @@ class ScriptWatch:
 
     def end_step(self) -> None:
         """Close the interval and hand it on."""
+        if not self.is_armed:
+            raise Stopped
         now = time.perf_counter()
         self.interval.seconds = now - self._since
         ended, self.interval = self.interval, Interval()
@@ -67,6 +72,14 @@ class ScriptWatch:
         self._on_step(ended)
         # What was done about the step is none of the next one's time.
         self._since = time.perf_counter()
+
+    def arm(self) -> None:
+        """Begin to count steps."""
+        self.is_armed = True
+        self.restart(in_a_step=False)
+        self.interval = Interval()
+        self._since = time.perf_counter()
+        self._evaluation.trained(self.interval)
 
     def close_part(self, times: float) -> None:
         """Close an interval of which a part has happened, as if that had happened `times` times."""
@@ -117,7 +130,7 @@ class ScriptWatch:
             interval.apart_s = 0.0
         if interval.input_rows is None:
             interval.input_rows = first_rows((args, kwargs))
-        if self.on_training_call is not None:
+        if self.on_training_call is not None and self.is_armed:
             self.on_training_call()
 
     def _evaluate(self, plain: Any, module: Any, args: Any, kwargs: Any) -> Any:
