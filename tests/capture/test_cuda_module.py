@@ -170,6 +170,26 @@ def test_a_cuda_graph_is_replayed(record, names):
     assert any("CUDA graphs" in note for note in job.notes)
 
 
+def test_the_memory_of_a_cuda_graph_is_that_of_the_step_it_holds(record):
+    layers = nn.Sequential(*[nn.Sequential(nn.Linear(64, 64), nn.ReLU()) for _ in range(4)]).cuda()
+    optimizer = torch.optim.AdamW(layers.parameters(), capturable=True)
+    static = torch.zeros(512, 64, device="cuda")
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        layers(static).sum().backward()
+        optimizer.step()
+
+    eager = record(step).graph.peak_bytes()
+    graph = torch.cuda.CUDAGraph()
+    optimizer.zero_grad(set_to_none=True)
+    with torch.cuda.graph(graph):
+        step()
+    # A step that does nothing but replay it: the pool of the graph is there from the first op to the last.
+    replayed = record(graph.replay).graph
+    assert replayed.peak_bytes() == replayed.resident_bytes() == pytest.approx(eager, rel=0.02)
+
+
 def test_graphed_callables_are_called(record, names):
     layer = torch.cuda.make_graphed_callables(nn.Linear(4, 4).cuda(), (torch.zeros(2, 4, device="cuda"),))
     assert names(record(lambda: layer(torch.zeros(2, 4, device="cuda"))))["aten.addmm.default"] == 1

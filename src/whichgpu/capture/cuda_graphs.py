@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from whichgpu.capture.phantom_tensor import META
+from whichgpu.capture.phantom_tensor import CUDA
 from whichgpu.capture.recorder import Recorder
 from whichgpu.graph import Op, Tensor
 
@@ -83,7 +83,7 @@ def graph_class(device: FakeDevice, tell: Callable[[str], None]) -> type:
             storages = device.storages
             left = storages.peak_bytes - max(storages.allocated_bytes, self._before[0])
             storages.peak_bytes = max(storages.peak_bytes, self._before[1])
-            self._pool = torch.empty(max(left, 0), dtype=torch.uint8, device=META)
+            self._pool = torch.empty(max(left, 0), dtype=torch.uint8, device=CUDA)
 
         def replay(self) -> None:
             """Launch the ops again."""

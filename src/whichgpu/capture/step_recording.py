@@ -72,5 +72,9 @@ class StepRecording:
 
 
 def uses_device(graph: Graph) -> bool:
-    """Return whether anything in `graph` ran on the phantom GPU."""
-    return any(t.storage is not None for op in graph.ops for t in (*op.input_tensors(), *op.output_tensors()))
+    """Return whether anything in `graph` ran on the phantom GPU; a replayed CUDA graph tells of no storages."""
+    return any(
+        t.storage is not None or op.name.startswith("aten.")
+        for op in graph.ops
+        for t in (*op.input_tensors(), *op.output_tensors())
+    )

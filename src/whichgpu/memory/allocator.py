@@ -11,11 +11,10 @@ Source: c10/cuda/CUDACachingAllocator.cpp of torch 2.13; these rules are as old 
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Iterator
-from itertools import pairwise
 
 from whichgpu.memory.allocator_options import AllocatorOptions
+from whichgpu.memory.pool import Block, Pool
 from whichgpu.units import KIB, MIB
 
 MIN_BLOCK_BYTES = KIB // 2
@@ -42,50 +41,6 @@ class OutOfDeviceMemory(Exception):  # noqa: N818
         self.reserved_bytes = reserved_bytes
 
 
-class Block:
-    """A piece of a segment.
-
-    Attributes:
-        size: In bytes.
-        address: Where it begins; only the order of addresses means something.
-        pool: The pool it belongs to.
-        allocated: Whether a tensor holds it.
-        previous: Its left neighbour in the segment.
-        next: Its right neighbour.
-    """
-
-    __slots__ = ("address", "allocated", "next", "pool", "previous", "size")
-
-    def __init__(self, size: int, address: int, pool: _Pool) -> None:
-        self.size = size
-        self.address = address
-        self.pool = pool
-        self.allocated = False
-        self.previous: Block | None = None
-        self.next: Block | None = None
-
-
-class _Pool:
-    """The free blocks of small or of large requests, smallest first."""
-
-    __slots__ = ("at", "free", "is_small", "tail")
-
-    def __init__(self, is_small: bool) -> None:
-        self.is_small = is_small
-        self.free: list[tuple[int, int]] = []
-        self.at: dict[int, Block] = {}
-        # Of an expandable segment: its last block.
-        self.tail: Block | None = None
-
-    def insert(self, block: Block) -> None:
-        insort(self.free, (block.size, block.address))
-        self.at[block.address] = block
-
-    def remove(self, block: Block) -> None:
-        del self.free[bisect_left(self.free, (block.size, block.address))]
-        del self.at[block.address]
-
-
 class CachingAllocator:
     """The allocator of one device, on one stream.
 
@@ -107,7 +62,7 @@ class CachingAllocator:
         self.allocated_bytes = self.reserved_bytes = 0
         self.peak_allocated_bytes = self.peak_reserved_bytes = 0
         self.retries = 0
-        self._small, self._large = _Pool(True), _Pool(False)
+        self._small, self._large = Pool(True), Pool(False)
         self._next_address = 0
 
     def allocate(self, nbytes: int) -> Block:
@@ -175,19 +130,18 @@ class CachingAllocator:
             for size, address in pool.free:
                 yield address, size
 
-    def _find(self, pool: _Pool, size: int) -> Block | None:
+    def _find(self, pool: Pool, size: int) -> Block | None:
         """Return the smallest free block that holds `size`, taken out of its pool."""
-        index = bisect_left(pool.free, (size, -1))
-        if index == len(pool.free):
+        block = pool.smallest(size)
+        if block is None:
             return None
-        found, address = pool.free[index]
-        most = self.options.max_split_bytes
+        most, found = self.options.max_split_bytes, block.size
         if most is not None and ((size < most <= found) or (size >= most and found >= size + LARGE_SEGMENT_BYTES)):
             return None
-        del pool.free[index]
-        return pool.at.pop(address)
+        pool.remove(block)
+        return block
 
-    def _reserve(self, pool: _Pool, size: int) -> Block | None:
+    def _reserve(self, pool: Pool, size: int) -> Block | None:
         """Return a block from the driver, or None if there is no room."""
         if self.options.expandable_segments:
             return self._expand(pool, size)
@@ -199,9 +153,9 @@ class CachingAllocator:
         self._next_address += segment
         return block
 
-    def _expand(self, pool: _Pool, size: int) -> Block | None:
+    def _expand(self, pool: Pool, size: int) -> Block | None:
         """Return a block at the end of a pool's expandable segment, which grows by whole pages."""
-        page = SMALL_SEGMENT_BYTES if pool.is_small else LARGE_SEGMENT_BYTES
+        page = page_bytes(pool)
         tail = pool.tail
         there = tail.size if tail is not None and not tail.allocated else 0
         growth = -(-(size - there) // page) * page
@@ -250,55 +204,21 @@ class CachingAllocator:
         most = self.options.max_split_bytes
         if most is not None and not self.options.expandable_segments:
             wanted = max(size, most)
-            unused = [b for b in self._large.at.values() if _is_whole(b) and b.size >= most]
+            unused = [b for b in self._large.at.values() if b.is_whole and b.size >= most]
             for block in sorted(unused, key=lambda b: (b.size < wanted, b.size if b.size >= wanted else -b.size)):
                 self._give_back(block)
                 if self._may_take(segment_bytes(size)):
                     return
         for pool in (self._large, self._small):
             if self.options.expandable_segments:
-                self._unmap(pool)
+                self.reserved_bytes -= pool.unmap(page_bytes(pool))
                 continue
-            for block in [b for b in pool.at.values() if _is_whole(b)]:
+            for block in [b for b in pool.at.values() if b.is_whole]:
                 self._give_back(block)
 
     def _give_back(self, block: Block) -> None:
         block.pool.remove(block)
         self.reserved_bytes -= block.size
-
-    def _unmap(self, pool: _Pool) -> None:
-        """Give back the whole pages of an expandable segment in which nothing lies.
-
-        PyTorch may later map pages in the middle again where it would else add some at the end: as many bytes.
-        """
-        page = SMALL_SEGMENT_BYTES if pool.is_small else LARGE_SEGMENT_BYTES
-        for block in list(pool.at.values()):
-            end = block.address + block.size
-            first, last = -(-block.address // page) * page, end // page * page
-            if last <= first:
-                continue
-            pool.remove(block)
-            self.reserved_bytes -= last - first
-            chain: list[Block | None] = [block.previous]
-            if first > block.address:
-                left = Block(first - block.address, block.address, pool)
-                pool.insert(left)
-                chain.append(left)
-            if pool.tail is block:  # whose end is the end of a page
-                pool.tail = chain[-1]
-            else:
-                hole = Block(last - first, first, pool)
-                hole.allocated = True  # nothing may join across it
-                chain.append(hole)
-                if end > last:
-                    right = Block(end - last, last, pool)
-                    pool.insert(right)
-                    chain.append(right)
-            for before, after in pairwise([*chain, block.next]):
-                if before is not None:
-                    before.next = after
-                if after is not None:
-                    after.previous = before
 
 
 def segment_bytes(size: int) -> int:
@@ -310,5 +230,6 @@ def segment_bytes(size: int) -> int:
     return -(-size // ROUND_SEGMENT_BYTES) * ROUND_SEGMENT_BYTES
 
 
-def _is_whole(block: Block) -> bool:
-    return block.previous is None and block.next is None
+def page_bytes(pool: Pool) -> int:
+    """Return by how much an expandable segment of `pool` grows."""
+    return SMALL_SEGMENT_BYTES if pool.is_small else LARGE_SEGMENT_BYTES
