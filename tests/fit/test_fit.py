@@ -120,6 +120,34 @@ def test_two_captures_give_every_batch():
         CapturedTwice(workload("gpt2", batch=8), workload("bert-base", batch=4))
 
 
+def test_autocast_and_bfloat16_are_tried_for_a_job_captured_in_float32():
+    asked = []
+
+    def capture(batch, precision):
+        asked.append((batch, precision))
+        return workload("gpt2", batch=batch, precision=precision)
+
+    first, second = (workload("gpt2", batch=b, precision="fp32") for b in (8, 4))
+    found = fit(CapturedTwice(first, second, capture), RTX_3060, confirm=False)
+    by_plan = {c.outcome.plan: c for c in found.changes}
+    known = BuiltIn("gpt2", 8, "fp32", None)
+    # bfloat16 is derived by rule: as much is allocated, and cut a little otherwise.
+    for name, tolerance in (("amp-bf16", 0.001), ("bf16", 0.1)):
+        theirs = carried_out(known, Plan(precision=name), RTX_3060, None).memory.device_bytes
+        assert by_plan[Plan(precision=name)].outcome.memory.device_bytes == pytest.approx(theirs, rel=tolerance)
+    assert (8, "amp-bf16") in asked
+    # Fixed at its batch it is captured under autocast all the same, and a capture that fails is no change.
+    fixed = fit(Fixed(first, "fixed", capture), RTX_3060)
+    assert Plan(precision="amp-bf16") in [c.outcome.plan for c in fixed.changes]
+    silent = fit(Fixed(first, "fixed", lambda batch, precision: first), RTX_3060)
+    assert Plan(precision="amp-bf16") not in [c.outcome.plan for c in silent.changes]
+
+
+def test_under_autocast_only_the_weights_are_left_to_turn_to_bfloat16():
+    found = fit(BuiltIn("gpt2", 16, "amp-bf16", None), RTX_3060, confirm=False)
+    assert {c.outcome.plan.precision for c in found.changes} == {"", "bf16"}
+
+
 def test_batches_are_split_evenly_where_they_can_be():
     assert _counts(12) == [2, 3, 4, 6, 12]
     assert _counts(7) == [2, 3, 4, 6, 7]

@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from tests.fit.models import LAYERS, trained
+from whichgpu import workload
 from whichgpu.fit.accumulation import accumulated
 from whichgpu.fit.adapters import adapted, linear_layers, takes_adapters
 from whichgpu.fit.checkpointing import checkpointed
-from whichgpu.fit.half import in_bfloat16, is_float32
+from whichgpu.fit.plan import in_bfloat16
 from whichgpu.fit.update import eight_bit_bytes, fused, in_eight_bits, on_the_host, one_by_one, update_of
 from whichgpu.graph import check
 from whichgpu.memory.blocks import blocks_of
@@ -105,10 +106,19 @@ def test_state_on_the_host_leaves_the_device(plain):
 
 
 def test_bfloat16_by_rule_is_that_of_a_converted_model(plain):
-    assert is_float32(plain.graph)
     derived = in_bfloat16(plain.graph)
     check(replace(plain, graph=derived))
-    assert peak(derived) == pytest.approx(peak(trained(32, half=True)), rel=0.05)
+    # The loss stays in float32, as that of language models does; this one's does not.
+    assert peak(trained(32, half=True)) <= peak(derived) <= 1.2 * peak(trained(32, half=True))
+
+
+@pytest.mark.parametrize("captured", ["fp32", "amp-fp16"])
+@pytest.mark.parametrize("name", ["gpt2", "bert-base", "vit-b16"])
+def test_bfloat16_by_rule_is_that_of_a_built_in_job(name, captured):
+    job = workload(name, batch=8, precision=captured)
+    derived = in_bfloat16(job.graph)
+    check(replace(job, graph=derived))
+    assert peak(derived) == pytest.approx(peak(workload(name, batch=8, precision="bf16")), rel=0.001)
 
 
 def test_adapters_leave_no_gradient_of_a_weight(plain):

@@ -64,6 +64,10 @@ class StepWatch:
             recorder.phase = self.phase
             recorder.module = self._stack[-1] if self._stack else ""
 
+    def is_in_module(self) -> bool:
+        """Return whether a module runs now."""
+        return bool(self._stack)
+
     def mark_residents(self) -> None:
         """Note what is known of the storages that live now."""
         for optimizer in self.optimizers:

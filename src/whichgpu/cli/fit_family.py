@@ -64,11 +64,24 @@ def family_of_script(call: ScriptCall, options: ScriptOptions, batch_option: str
         ScriptError: If no step of the script was seen.
         OptionError: If `batch_option` is given and the script's batch does not follow it.
     """
+    from whichgpu.capture.script.passes import NOT_ASKED
     from whichgpu.cli.script_job import run
     from whichgpu.fit import CapturedTwice, Fixed
+    from whichgpu.graph import precision as precision_named
 
-    def job_of(changed: ScriptCall) -> Job:
-        return run(changed, options, use_cache=use_cache).job
+    def job_of(changed: ScriptCall, autocast: str = "") -> Job:
+        job = run(changed, replace(options, autocast=autocast), use_cache=use_cache).job
+        return replace(job, notes=tuple(note for note in job.notes if note != NOT_ASKED))
+
+    def half_of(precision: str) -> str:
+        """Return the dtype of autocast that is put around the script; "" for its own precision."""
+        if precision == first.precision:
+            return ""
+        tell(f"capturing {call.name} once more in {precision}, to tell what that would save")
+        return precision_named(precision).autocast or ""
+
+    def at_its_batch(batch: int, precision: str) -> Job:
+        return job_of(call, half_of(precision))
 
     first = job_of(call)
     found = _option(call.arguments, batch_option)
@@ -82,6 +95,7 @@ def family_of_script(call: ScriptCall, options: ScriptOptions, batch_option: str
             first,
             f"{call.name} has no option for its batch among its arguments, so it is known at this batch alone. Give "
             "it after the script's name, and name it where it has an unusual name: --batch-option --n-images.",
+            at_its_batch,
         )
     name, value = found
     other = max(value // 2, 1) if value > 3 else value + 1
@@ -89,7 +103,7 @@ def family_of_script(call: ScriptCall, options: ScriptOptions, batch_option: str
     try:
         second = job_of(_with(call, name, other))
     except WhichGpuError as error:
-        return Fixed(first, f"{call.name} could not be captured with {name} {other}: {error}")
+        return Fixed(first, f"{call.name} could not be captured with {name} {other}: {error}", at_its_batch)
     factor = first.samples_per_step / value
     if second.samples_per_step != round(other * factor):
         words = (
@@ -97,15 +111,16 @@ def family_of_script(call: ScriptCall, options: ScriptOptions, batch_option: str
         )
         if batch_option:
             raise OptionError(f"--batch-option {name}: {words}. Name the option that decides the batch.")
-        return Fixed(first, f"{call.name} is known at this batch alone: {words}. Name its option: --batch-option NAME.")
+        why = f"{call.name} is known at this batch alone: {words}. Name its option: --batch-option NAME."
+        return Fixed(first, why, at_its_batch)
 
-    def capture(batch: int) -> Job:
-        return job_of(_with(call, name, max(round(batch / factor), 1)))
+    def capture(batch: int, precision: str) -> Job:
+        return job_of(_with(call, name, max(round(batch / factor), 1)), half_of(precision))
 
     try:
         return CapturedTwice(first, second, capture)
     except OptionError as error:
-        return Fixed(first, str(error))
+        return Fixed(first, str(error), at_its_batch)
 
 
 def _option(arguments: tuple[str, ...], wanted: str) -> tuple[str, int] | None:

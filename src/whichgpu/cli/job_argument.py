@@ -61,7 +61,10 @@ def _read(path: Path) -> Job:
     except OSError as error:
         raise GraphError(f"Cannot read {path}: {error.strerror}.") from None
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise GraphError(f"{path} is not JSON: {error}. Expected a job saved as whichgpu.job/1.") from None
+        raise GraphError(
+            f"{path} is not JSON, or not all of it: {error}. Expected a job saved as whichgpu.job/1; save it again: "
+            f"whichgpu capture SCRIPT.py -o {path}"
+        ) from None
     try:
         return job_from_document(document)
     except GraphError as error:

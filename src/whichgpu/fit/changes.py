@@ -136,15 +136,14 @@ class Search:
         return plan(counts[min(low, len(counts) - 1)])
 
     def _precisions(self) -> Iterator[str]:
+        """Yield autocast to one of the half formats, where the job does not train under it, and bfloat16 weights."""
         own = precision_named(self._family.precision)
-        if own.matrix_format not in ("fp32", "tf32"):
+        if own.weights != "float32":
             return
-        for name in _PRECISIONS:
-            wanted = precision_named(name)
-            if runnable_precision(self._device, wanted) is wanted:
-                yield name
-                if wanted.autocast is not None and name in self._family.precisions:
-                    return
+        runs = [n for n in _PRECISIONS if runnable_precision(self._device, precision_named(n)) is precision_named(n)]
+        half = [n for n in runs if precision_named(n).autocast and n in self._family.precisions]
+        yield from half[: own.autocast is None]
+        yield from (n for n in runs if precision_named(n).autocast is None)
 
     def _tried(self, plan: Plan) -> Change | None:
         outcome = self._outcome(plan)
@@ -168,7 +167,7 @@ class Search:
         if plan.precision:
             names.append(f"{plan.precision} instead of {self._family.precision}")
             hows.append("model.to(torch.bfloat16)" if plan.precision == "bf16" else f"torch.autocast: {plan.precision}")
-            alters.append("coarser numbers")
+            alters.append("coarser weights" if plan.precision == "bf16" else "coarser numbers")
         if plan.checkpointed:
             names.append("activation checkpointing")
             hows.append("torch.utils.checkpoint around each block, gradient_checkpointing=True in transformers")

@@ -5,16 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from whichgpu.errors import GraphError, OptionError, WhichGpuError
-from whichgpu.graph import Job, job_from_document, job_to_document
+from whichgpu.graph import PRECISIONS, Job, job_from_document, job_to_document
+from whichgpu.graph import precision as precision_named
 from whichgpu.graph.affine import evaluate, merge
 from whichgpu.workloads import definition, workload
 
 # Jobs kept at hand: most changes are tried at the job's own batch.
 _KEPT = 6
-# Captures a job anew at a batch.
-Capture = Callable[[int], Job]
+# Captures a job anew at a batch, in its own precision or under autocast.
+Capture = Callable[[int, str], Job]
 
 
 class Family(ABC):
@@ -84,7 +86,7 @@ class CapturedTwice(Family):
     Args:
         first: The job as asked for.
         second: The same job at another batch.
-        capture: Captures it at a third; None if that cannot be done.
+        capture: Captures it at a third, or under autocast; None if that cannot be done.
 
     Raises:
         OptionError: If the two differ in more than sizes, or not in their batch.
@@ -94,34 +96,44 @@ class CapturedTwice(Family):
         self.name = first.name
         self.batch = first.samples_per_step
         self.precision = first.precision
-        self.precisions = (first.precision,)
-        self._first = first
+        self.precisions = _precisions(first, capture)
+        self._first = {first.precision: first}
+        self._other = second.samples_per_step
         self._capture = capture
-        other = second.samples_per_step
-        if other == self.batch:
+        if self._other == self.batch:
             raise OptionError(
-                f"{first.name}: both captures have {other} samples a step; the second must be at another batch."
+                f"{first.name}: both captures have {self._other} samples a step; the second must be at another batch."
             )
-        # What a reader is told may differ in numbers that mean nothing here.
-        plain = [replace(job, notes=(), options={}, samples_per_epoch=None) for job in (first, second)]
-        try:
-            self._document = merge(job_to_document(plain[0]), self.batch, job_to_document(plain[1]), other)
-        except GraphError as error:
-            raise OptionError(
-                f"{first.name}: what it needs at other batches cannot be told from captures at {self.batch} and "
-                f"{other} samples. {error}"
-            ) from error
+        self._documents = {first.precision: self._line(first, second)}
 
     def at(self, batch: int, precision: str) -> Job:
-        """Return the job at `batch`."""
+        """Return the job at `batch`; in another precision than its own it is captured anew when first asked for."""
+        if precision not in self._first:
+            self._first[precision] = _under_autocast(self._capture, self.batch, precision)
+        first = self._first[precision]
         if batch == self.batch:
-            return self._first
-        found = job_from_document(evaluate(self._document, batch))
-        return replace(found, options=self._first.options)
+            return first
+        if precision not in self._documents:
+            second = _under_autocast(self._capture, self._other, precision)
+            self._documents[precision] = self._line(first, second)
+        found = job_from_document(evaluate(self._documents[precision], batch))
+        return replace(found, options=first.options)
 
     def captured(self, batch: int) -> Job | None:
         """Return a fresh capture, if there is a way to make one."""
-        return None if self._capture is None else self._capture(batch)
+        return None if self._capture is None else self._capture(batch, self.precision)
+
+    def _line(self, first: Job, second: Job) -> Any:
+        """Return the document through two captures."""
+        # What a reader is told may differ in numbers that mean nothing here.
+        plain = [job_to_document(replace(j, notes=(), options={}, samples_per_epoch=None)) for j in (first, second)]
+        try:
+            return merge(plain[0], self.batch, plain[1], self._other)
+        except GraphError as error:
+            raise OptionError(
+                f"{first.name}: what it needs at other batches cannot be told from captures at {self.batch} and "
+                f"{self._other} samples. {error}"
+            ) from error
 
 
 class Fixed(Family):
@@ -130,18 +142,42 @@ class Fixed(Family):
     Args:
         job: The job.
         why: Why it is known at no other, with what to do about it.
+        capture: Captures it under autocast; None if that cannot be done.
     """
 
-    def __init__(self, job: Job, why: str) -> None:
+    def __init__(self, job: Job, why: str, capture: Capture | None = None) -> None:
         self.name = job.name
         self.batch = job.samples_per_step
         self.precision = job.precision
-        self.precisions = (job.precision,)
+        self.precisions = _precisions(job, capture)
         self.fixed = why
-        self._job = job
+        self._capture = capture
+        self._known = {job.precision: job}
 
     def at(self, batch: int, precision: str) -> Job:
-        """Return the job, at its own batch."""
+        """Return the job, at its own batch; in another precision than its own it is captured anew."""
         if batch != self.batch:
             raise OptionError(self.fixed)
-        return self._job
+        if precision not in self._known:
+            self._known[precision] = _under_autocast(self._capture, batch, precision)
+        return self._known[precision]
+
+
+def _precisions(job: Job, capture: Capture | None) -> tuple[str, ...]:
+    """Return what a captured job is known in: autocast can be put around one that trains in float32."""
+    own = precision_named(job.precision)
+    if capture is None or own.autocast is not None or own.weights != "float32":
+        return (job.precision,)
+    return (job.precision, *(name for name, found in PRECISIONS.items() if found.autocast is not None))
+
+
+def _under_autocast(capture: Capture | None, batch: int, precision: str) -> Job:
+    if capture is None:
+        raise OptionError(f"It was not captured in {precision}.")
+    try:
+        job = capture(batch, precision)
+    except WhichGpuError as error:
+        raise OptionError(f"It could not be captured in {precision}: {error}") from error
+    if job.precision != precision or job.samples_per_step != batch:
+        raise OptionError(f"Captured in {precision}, it trains in {job.precision}, {job.samples_per_step} samples.")
+    return job

@@ -13,14 +13,17 @@ from whichgpu.fit.accumulation import accumulated
 from whichgpu.fit.adapters import adapted, takes_adapters
 from whichgpu.fit.checkpointing import checkpointed
 from whichgpu.fit.family import Family
-from whichgpu.fit.half import in_bfloat16, is_float32
 from whichgpu.fit.update import fused, in_eight_bits, on_the_host, one_by_one, update_of
 from whichgpu.graph import Graph, Job
+from whichgpu.graph import precision as precision_named
+from whichgpu.graph.retype import retyped
 from whichgpu.memory import AllocatorOptions, Footprint, GraphMemory
 from whichgpu.memory.blocks import blocks_of
 from whichgpu.memory.parallel import per_process, sharded
 from whichgpu.memory.replay import replay
 
+_FLOAT32_LOSSES = frozenset({"aten._log_softmax", "aten._log_softmax_backward_data"})
+_ALL_BFLOAT16 = "in bf16 all but the loss is bfloat16; a model that computes its norms in float32 needs more"
 Optimizer = Literal["", "fused", "one by one", "eight bits", "host"]
 
 
@@ -108,11 +111,13 @@ def carried_out(
         step_s: float | None = estimate(timed, device).step_s
     except WhichGpuError:
         step_s = None
-    assumed: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = () if precision in family.precisions else (_ALL_BFLOAT16,)
     if step_s is not None and plan.processes > 1:
-        step_s, assumed = transfer.sharded_step_s(step_s, job.graph, device, plan.processes)
+        step_s, link = transfer.sharded_step_s(step_s, job.graph, device, plan.processes)
+        assumed += (link,)
     if step_s is not None and plan.optimizer == "host":
-        step_s, assumed = transfer.host_update_s(step_s, job.graph, device)
+        step_s, host = transfer.host_update_s(step_s, job.graph, device)
+        assumed += (host,)
     return Outcome(plan, memory, step_s, assumed)
 
 
@@ -122,9 +127,24 @@ def _in_precision(family: Family, batch: int, wanted: str) -> tuple[Job, str]:
         found = wanted or family.precision
         return family.at(batch, found), found
     job = family.at(batch, family.precision)
-    if wanted != "bf16" or not is_float32(job.graph):
+    if wanted != "bf16" or precision_named(job.precision).weights == "bfloat16":
         raise NotApplicable
     return replace(job, graph=in_bfloat16(job.graph), precision=wanted), wanted
+
+
+def in_bfloat16(graph: Graph) -> Graph:
+    """Return a step in float32 or under autocast as it would be with its weights, and nearly all else, in bfloat16.
+
+    The logarithm of a softmax stays in float32, as losses of language models compute it.
+    """
+    losses = {
+        t.storage
+        for op in graph.ops
+        if op.base_name in _FLOAT32_LOSSES
+        for t in (*op.input_tensors(), *op.output_tensors())
+        if t.storage is not None and t.dtype == "float32"
+    }
+    return retyped(retyped(graph, "float16", "bfloat16"), "float32", "bfloat16", losses)
 
 
 def _with_update(graph: Graph, optimizer: Optimizer) -> Graph:

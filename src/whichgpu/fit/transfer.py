@@ -35,7 +35,7 @@ def host_link_bytes_per_s(device: Device) -> float:
     return _REACHED * lane * (device.pcie_lanes or _LANES)
 
 
-def sharded_step_s(step_s: float, graph: Graph, device: Device, processes: int) -> tuple[float, tuple[str, ...]]:
+def sharded_step_s(step_s: float, graph: Graph, device: Device, processes: int) -> tuple[float, str]:
     """Return the time of a step whose weights are gathered twice and gradients scattered once, and what it rests on.
 
     Communication runs beside computing but for the first block; so the step takes the longer of the two and a little.
@@ -51,15 +51,15 @@ def sharded_step_s(step_s: float, graph: Graph, device: Device, processes: int) 
     gradients = sum(s.nbytes for s in graph.storages if s.kind == "gradient" and s.allocated_at is not None)
     moved = (2 * weights + gradients) * (processes - 1) / processes
     moving_s = moved / link.bytes_per_s
-    return max(step_s, moving_s) + 0.05 * min(step_s, moving_s), (f"devices linked by {link.words}",)
+    return max(step_s, moving_s) + 0.05 * min(step_s, moving_s), f"devices linked by {link.words}"
 
 
-def host_update_s(step_s: float, graph: Graph, device: Device) -> tuple[float, tuple[str, ...]]:
+def host_update_s(step_s: float, graph: Graph, device: Device) -> tuple[float, str]:
     """Return the time of a step whose weights are updated on the host: gradients down, the update, weights up."""
     weights = sum(s.nbytes for s in graph.storages if s.kind == "gradient" and s.allocated_at is not None)
     moving_s = 2 * weights / host_link_bytes_per_s(device)
     updating_s = weights / 4 * _HOST_BYTES_A_WEIGHT / _HOST_BYTES_PER_S
-    return step_s + moving_s + updating_s, (f"a host that moves {_HOST_BYTES_PER_S / GIGA:.0f} GB/s in its memory",)
+    return step_s + moving_s + updating_s, f"a host that moves {_HOST_BYTES_PER_S / GIGA:.0f} GB/s in its memory"
 
 
 def _link(device: Device) -> _Link:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from whichgpu.errors import GraphError
 from whichgpu.graph import Graph, Phase
-from whichgpu.memory.allocator import Block, CachingAllocator, OutOfDeviceMemory
+from whichgpu.memory.allocator import CachingAllocator, OutOfDeviceMemory
 from whichgpu.memory.allocator_options import AllocatorOptions
+from whichgpu.memory.pool import Block
 from whichgpu.memory.scratch import NO_WORKSPACES, Workspaces
 
 # The first step, and two of those that all others are like.

@@ -27,6 +27,7 @@ _STARTED = (
     "no training step was seen in it. It started processes of its own ({}), which are not followed: "
     "give the call that trains in one process."
 )
+NOT_ASKED = "Not measured here: --phantom-only."
 _MOST_NAMED = 3
 _VERBS: dict[Status, str] = {
     "failed": "failed",
@@ -50,6 +51,8 @@ class ScriptOptions:
         allow_writes: Whether the script may write where it wants.
         phantom_only: Whether the real pass is left out.
         seconds: How long the real pass times steps.
+        autocast: dtype of autocast that is put around a script without it, "float16" or "bfloat16", in the phantom
+            pass; "" to take it as it is.
     """
 
     steps_per_epoch: int | None = None
@@ -59,6 +62,7 @@ class ScriptOptions:
     allow_writes: bool = False
     phantom_only: bool = False
     seconds: float = 10.0
+    autocast: str = ""
 
 
 def run_script(
@@ -90,7 +94,7 @@ def run_script(
     notes: list[str] = []
     timed = None
     if options.phantom_only:
-        notes.append("Not measured here: --phantom-only.")
+        notes.append(NOT_ASKED)
     elif memory_bytes is not None and needed > memory_bytes:
         notes.append(
             f"Not measured here: a step needs about {binary_bytes(needed)}, and {binary_bytes(memory_bytes)} are free."
@@ -121,6 +125,7 @@ def _request(call: ScriptCall, kind: PassKind, options: ScriptOptions) -> PassRe
         seconds=options.seconds,
         allow_writes=options.allow_writes,
         step_marker=options.step_marker,
+        autocast=options.autocast if kind == "phantom" else "",
     )
 
 

@@ -14,6 +14,7 @@ from whichgpu.capture.phantom import Phantom, switched_on
 from whichgpu.capture.script import distributed, libraries, loaders, options_seen, processes, trackers
 from whichgpu.capture.script.graph_since import graph_since
 from whichgpu.capture.script.outcome import PassOutcome
+from whichgpu.capture.script.put_under_autocast import put_under_autocast
 from whichgpu.capture.script.request import PassRequest
 from whichgpu.capture.script.seen import Interval
 from whichgpu.capture.script.steps import StepEnds
@@ -92,7 +93,8 @@ class PhantomPass:
                     libraries.install(patches, self.watch.seen, refuses_kernels=True)
                     trackers.install(patches)
                     self.watch.on_training_call = self._record_first
-                    yield
+                    with put_under_autocast(self._request.autocast, self._step_watch.is_in_module):
+                        yield
                 finally:
                     ends.remove()
                     patches.undo()

@@ -25,6 +25,7 @@ class PassRequest:
         world_size: Processes the script was to train with.
         variables: What a launcher would have told it in its environment; empty if none would have started it.
         on_gpu: Whether a script that trains on the CPU is taken for one that puts its model on a GPU.
+        autocast: dtype of autocast that is put around the script; "" for none but its own.
         backward_calls: Backward passes whose gradients a step adds up, as the phantom pass saw it.
         step_marker: "module:function" whose return ends a step; "" to find out.
     """
@@ -39,6 +40,7 @@ class PassRequest:
     variables: Mapping[str, str] = field(default_factory=dict)
     step_marker: str = ""
     on_gpu: bool = False
+    autocast: str = ""
     backward_calls: int = 1
 
     def to_document(self) -> dict[str, Any]:
