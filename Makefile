@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: run test bench graphs gpu-check calibrate clean
+.PHONY: run test bench graphs gpu-check calibrate accuracy clean
 
 run: $(STAMP)
 	$(BIN)/whichgpu compare
@@ -23,6 +23,9 @@ bench: $(STAMP)
 calibrate: $(STAMP)
 	$(BIN)/python -W ignore -m benchmarks.calibrate
 	$(BIN)/python -W ignore -m benchmarks.calibrate_cpu
+
+accuracy: $(STAMP)
+	$(BIN)/python -W ignore -m benchmarks.accuracy
 
 # Where there is no GPU it says so and does nothing.
 gpu-check: $(STAMP)

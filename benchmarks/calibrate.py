@@ -26,6 +26,7 @@ from benchmarks.efficiencies_file import FILE, write
 from benchmarks.fit import Fit, fit
 from benchmarks.leave_out import Check, LeaveOut, check
 from benchmarks.measured import Measured, batched
+from benchmarks.tables import kept_table
 from whichgpu.validation import kept_traces
 
 MEASUREMENTS = Path(__file__).parents[2] / "shared" / "measurements"
@@ -39,7 +40,7 @@ def load(measurements: Path = MEASUREMENTS) -> list[Measured]:
     Raises:
         FileNotFoundError: If the measurements are not there.
     """
-    steps = load_steps(measurements, kept_traces(), lambda case: not case.compiled)
+    steps = load_steps(measurements, kept_traces(), lambda case: not case.compiled, kept_table)
     return [*steps, *load_kernels(measurements), *load_products(), *calibrated()]
 
 

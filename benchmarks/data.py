@@ -47,15 +47,20 @@ def load_steps(
 ) -> Iterator[Measured]:
     """Yield the published step times of GPUs whose job has been captured and that `keep` says yes to."""
     for case in load_rows([measurements / name for name in FILES]):
-        if not isinstance(case, Case) or case.job is None or case.device.is_cpu or not keep(case):
-            continue
-        if (case.row.gpu, case.name) in BROKEN or case.precision.matrix_format not in case.device.flops_per_s:
+        if not isinstance(case, Case) or not is_step_of_gpu(case) or not keep(case):
             continue
         try:
             table = tabulate(case, traces)
         except CaptureError:
             continue
         yield _step(case, table)
+
+
+def is_step_of_gpu(case: Case) -> bool:
+    """Return whether a case is a step on a GPU with units for its precision, and not known to be of something else."""
+    if case.job is None or case.device.is_cpu or (case.row.gpu, case.name) in BROKEN:
+        return False
+    return case.precision.matrix_format in case.device.flops_per_s
 
 
 def _step(case: Case, table: KernelTable) -> Measured:
@@ -80,6 +85,7 @@ def _step(case: Case, table: KernelTable) -> Measured:
         extra=extra,
         host=Parameter(machine, 1.0, 0.4),
         compiled=case.compiled,
+        case=case,
     )
 
 
@@ -87,7 +93,7 @@ def load_kernels(measurements: Path, per_op: int = KERNELS_PER_OP, seed: int = 0
     """Return NeuSight's kernels that ran long enough, as many of each operation on each GPU."""
     found: dict[tuple[str, str], list[Case]] = {}
     for case in load_rows([measurements / KERNELS]):
-        if isinstance(case, Case) and case.op is not None and case.measured_s > SHORTEST_KERNEL_S:
+        if isinstance(case, Case) and case.job is None and case.measured_s > SHORTEST_KERNEL_S:
             found.setdefault((case.device.name, case.row.model), []).append(case)
     rows = []
     for name in sorted(found):
@@ -100,7 +106,6 @@ def load_kernels(measurements: Path, per_op: int = KERNELS_PER_OP, seed: int = 0
 def _kernel(case: Case, among: int) -> Measured:
     from whichgpu.work import count_op
 
-    assert case.op is not None
     call = Parameter(f"call_s.{case.device.name}", 4e-5, 0.5)
     return Measured(
         source="neusight kernels",
@@ -115,6 +120,7 @@ def _kernel(case: Case, among: int) -> Measured:
         seconds=case.measured_s,
         weight=KERNEL_WEIGHTS.get(case.name, ELEMENTWISE_WEIGHT) / among,
         extra=call,
+        case=case,
     )
 
 

@@ -71,8 +71,19 @@ class LeaveOut:
         self.residuals = residuals * robust
         self.order = [row for batch in self.problem.batches for row in batch.rows]
 
-    def predict(self, key: Callable[[Measured], Hashable], tell: Callable[[str], None] = lambda _: None) -> list[Check]:
-        """Return the predictions of all rows, those with one key held out together; rows whose key is None are not."""
+    def predict(
+        self,
+        key: Callable[[Measured], Hashable],
+        tell: Callable[[str], None] = lambda _: None,
+        never_fitted: Sequence[Measured] = (),
+    ) -> list[Check]:
+        """Return the predictions of all rows, those with one key held out together; rows whose key is None are not.
+
+        Args:
+            key: Of a row.
+            tell: Hears of each fold.
+            never_fitted: More rows to predict, each with the fold of its key.
+        """
         found: list[Check] = []
         keys = [key(row) for row in self.order]
         total = sum(row.weight for row in self.order)
@@ -82,7 +93,8 @@ class LeaveOut:
             large = sum(row.weight for row in rows) > LARGE_FOLD * total
             tell(f"{name}: {len(rows)} rows{', refitted' if large else ''}")
             efficiencies = self._refitted(key, name) if large else self._without(held)
-            found += check(rows, efficiencies, self.full.values)
+            more = [row for row in never_fitted if key(row) == name]
+            found += check([*rows, *more], efficiencies, self.full.values)
         return found
 
     def _refitted(self, key: Callable[[Measured], Hashable], name: Hashable) -> Efficiencies:

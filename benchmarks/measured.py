@@ -18,6 +18,7 @@ from whichgpu.cost.rates import Rates
 from whichgpu.cost.roofline import price_table
 from whichgpu.devices.device import Device
 from whichgpu.graph import Precision
+from whichgpu.validation import Case
 from whichgpu.work.kernel import MATRIX_KINDS
 
 Floats = NDArray[np.float64]
@@ -46,6 +47,7 @@ class Measured:
         factor: Name of a factor of its own that its measurement has, if any.
         host: Name of a factor on host times of the machine it was measured on, if any.
         compiled: Whether a compiler fused the step.
+        case: The published row it is, if it is one.
     """
 
     source: str
@@ -63,6 +65,7 @@ class Measured:
     factor: Parameter | None = None
     host: Parameter | None = None
     compiled: bool = False
+    case: Case | None = None
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,8 @@ def _model(name: str, length: int, trains: bool) -> Any:
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "jobs", f"build {name}") from None
     kind, layers, width, heads = _MODELS[name]
-    ALL_ATTENTION_FUNCTIONS.register(_ATTENTION, _bert_attention if kind == "bert" else _causal_attention)
+    attention = {"bert": _bert_attention, "opt": _opt_attention, "gpt2": _gpt2_attention}[kind]
+    ALL_ATTENTION_FUNCTIONS.register(_ATTENTION, attention)
     if kind == "bert":
         config = transformers.BertConfig(
             num_hidden_layers=layers,
@@ -109,7 +110,19 @@ def _bert_attention(
     return _weighted(module, scores, value, dropout)
 
 
-def _causal_attention(
+def _opt_attention(
+    module: Any, query: Any, key: Any, value: Any, mask: Any, dropout: float = 0.0, **kwargs: Any
+) -> tuple[Any, None]:
+    """Return attention (b, h, q, e), (b, h, k, e), (b, h, k, v) -> (b, q, h, v): the queries come scaled."""
+    import torch
+
+    scores = torch.matmul(query, key.transpose(-1, -2))
+    lowest = torch.full([], torch.finfo(scores.dtype).min, dtype=scores.dtype, device=scores.device)
+    before = torch.empty(len(query), 1, *scores.shape[-2:], dtype=scores.dtype, device=scores.device)
+    return _weighted(module, torch.max(scores + before, lowest), value, dropout)
+
+
+def _gpt2_attention(
     module: Any, query: Any, key: Any, value: Any, mask: Any, dropout: float = 0.0, **kwargs: Any
 ) -> tuple[Any, None]:
     """Return attention (b, h, q, e), (b, h, k, e), (b, h, k, v) -> (b, q, h, v) to what came before."""

@@ -119,7 +119,7 @@ class Traces:
         parts = (job.name, job.task, job.precision, job.layout, shape, f"torch{job.torch_major}", merged)
         at = "" if wanted.batch is None else f".{wanted.batch}"
         name = ".".join(re.sub(r"[^\w-]+", "-", part) for part in parts if part)
-        return self.folder / f"{name}{at}.{_key(job)}.json.gz"
+        return self.folder / f"{name}{at}.{trace_key(job)}.json.gz"
 
     def _load(self, path: Path) -> Document | None:
         if self._last is None or self._last[0] != path:
@@ -170,8 +170,8 @@ def _why(reason: str) -> str:
     return f"capturing it failed: {reason}"
 
 
-def _key(job: Reference) -> str:
-    """Return what a trace hangs on beside what its file's name says."""
+def trace_key(job: Reference) -> str:
+    """Return a checksum of all a trace hangs on: the job, the code that defines it, the libraries' versions."""
     key = [asdict(job), CAPTURE_GENERATION, _versions(), source_sum(job)]
     return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
 
