@@ -1,7 +1,7 @@
 """How right predictions are: ``python -m benchmarks.accuracy`` writes sections of docs/accuracy.md and its plots.
 
-Needs ``../shared/measurements`` and captured jobs (``python -m benchmarks.capture_traces``); what is not captured is left
-out. Some minutes on two cores.
+Needs ``../shared/measurements`` and captured jobs (``python -m benchmarks.capture_traces``); what is not captured is
+left out. Some minutes on two cores.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ def bars_section(found: Sequence[Reached]) -> str:
     ]
     missed = sum(r.verdict == "**miss**" for r in found)
     text = (
-        f"{_written()} Mean absolute percentage error of measurements predicted by coefficients that have not seen what "
-        f"the second column says; {missed} of {len(found)} bars are missed."
+        f"{_written()} Mean absolute percentage error of measurements predicted by coefficients that have not seen "
+        f"what the second column says; {missed} of {len(found)} bars are missed."
     )
     heads = ["set", "never seen", "n", "must", "goal", "reached", ""]
     return f"{text}\n\n{table(heads, rows, text_columns=2)}"
@@ -52,16 +52,15 @@ def steps_section(found: Predictions, plots: Sequence[tuple[str, str]]) -> str:
     """
     unseen = [p for p in found.held["gpu"] if p.case.job is not None]
     devices = device_pairs(unseen)
-    ranked = (
-        ""
-        if devices.share is None
-        else f" Of two GPUs that ran the same job, the faster one is predicted to be so in {devices.share:.1%} of {devices.count:,} pairs."
-    )
+    ranked = ""
+    if devices.share is not None:
+        pairs = f"{devices.share:.1%} of {devices.count:,} pairs"
+        ranked = f" Of two GPUs that ran the same job the faster is named in {pairs}."
     pictures = "\n".join(f"![{title}]({path})" for title, path in plots)
     return "\n\n".join(
         [
             f"{_written()} {len(unseen):,} step times on {len({p.case.device.name for p in unseen})} GPUs, each "
-            "predicted by coefficients fitted without any measurement of its GPU. Compiled steps are fitted to nowhere. "
+            "predicted by coefficients fitted without any measurement of its GPU. No fit knows compiled steps. "
             f"Errors, bias and pairs are those of `whichgpu validate` (docs/validation.md).{ranked}",
             _table("source, task, precision, layout", unseen, _by_source),
             "The same by the shipped coefficients, which have seen the GPUs and the models:",
@@ -87,8 +86,8 @@ def kernels_section(found: Predictions) -> str:
     rows.append(["all", *(_cell([p for p in kernels if p.case.name == kind]) for kind in kinds)])
     return (
         f"{_written()} {len(kernels):,} float32 kernels of NeuSight (ASPLOS 2025), drawn at random, forward, TF32 off, "
-        "longer than 0.1 ms, predicted by coefficients fitted without any measurement of that GPU: mean absolute error, "
-        "in brackets the bias. The call from Python around each is fitted, as it is not the product's.\n\n"
+        "longer than 0.1 ms, predicted by coefficients fitted without any measurement of that GPU: mean absolute "
+        "error, in brackets the bias. The call from Python around each is fitted, as it is not the product's.\n\n"
         + table(["GPU", *kinds], rows)
     )
 

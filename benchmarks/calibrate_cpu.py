@@ -20,10 +20,10 @@ from benchmarks.efficiencies_file import write
 from benchmarks.leave_out import Check
 from benchmarks.measured import Batch, Floats, Measured, batched
 from benchmarks.parameters import Document
+from benchmarks.tables import kept_table
 from whichgpu.cost.family import efficiencies_from_document
 from whichgpu.errors import CaptureError
 from whichgpu.validation import Case, Traces, kept_traces, load_rows
-from whichgpu.validation.tables import kernel_table
 
 SOFT = 0.15
 FOLDS = 5
@@ -57,7 +57,7 @@ def load(measurements: Path, traces: Traces) -> list[Measured]:
         if not isinstance(case, Case) or case.job is None or not case.device.is_cpu:
             continue
         try:
-            table = kernel_table(case, traces)
+            table = kept_table(case, traces)
         except CaptureError:
             continue
         version = "" if case.torch is None else ".".join(map(str, case.torch))
@@ -74,6 +74,7 @@ def load(measurements: Path, traces: Traces) -> list[Measured]:
                 table=table,
                 seconds=case.measured_s,
                 compiled=case.compiled,
+                case=case,
             )
         )
     return found
@@ -124,11 +125,8 @@ def _predict(batch: Batch, efficiencies: object) -> Floats:
     return found
 
 
-def main() -> None:
-    """Fit, predict every kind of model without itself, and write the coefficients."""
-    rows = load(MEASUREMENTS, kept_traces())
-    structure = read_structure()
-    say(f"{len(rows)} rows of {len({r.job for r in rows})} models")
+def check_kinds(rows: Sequence[Measured], structure: Document) -> list[Check]:
+    """Return every row as predicted by a fit to kinds of models other than its own; in folds of several kinds."""
     families = sorted({r.family for r in rows})
     fold = {name: number % FOLDS for number, name in enumerate(families)}
     checks: list[Check] = []
@@ -137,6 +135,15 @@ def main() -> None:
         found = efficiencies_from_document(fill(structure, values))
         for batch in batched(r for r in rows if fold[r.family] == number):
             checks += [Check(r, float(s)) for r, s in zip(batch.rows, _predict(batch, found), strict=True)]
+    return checks
+
+
+def main() -> None:
+    """Fit, predict every kind of model without itself, and write the coefficients."""
+    rows = load(MEASUREMENTS, kept_traces())
+    structure = read_structure()
+    say(f"{len(rows)} rows of {len({r.job for r in rows})} models")
+    checks = check_kinds(rows, structure)
     errors = np.array([c.log_error for c in checks])
     say(f"kinds never seen: {np.mean(np.abs(np.expm1(errors))):.1%}, bias {np.expm1(errors.mean()):+.1%}")
     values = fit(batched(rows), structure)

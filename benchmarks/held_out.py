@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from benchmarks import calibrate_cpu
 from benchmarks.bars import Fold
 from benchmarks.calibrate import MEASUREMENTS, read_structure
+from benchmarks.calibration_rows import measured as calibrated
 from benchmarks.data import FILES, is_step_of_gpu, load_kernels, load_products, load_steps
 from benchmarks.fit import fit
 from benchmarks.leave_out import Check, LeaveOut, check
@@ -15,7 +17,6 @@ from benchmarks.measured import Measured, batched
 from benchmarks.tables import keep_tables, kept_table
 from whichgpu.cost import efficiencies
 from whichgpu.cost.roofline import price_table
-from whichgpu.errors import CaptureError
 from whichgpu.estimate.interval import LEVEL
 from whichgpu.validation import Case, kept_traces, load_rows
 from whichgpu.validation.predict import Prediction
@@ -49,10 +50,10 @@ def predict_published(processes: int, tell: Tell) -> Predictions:
     """
     assert LEVEL == 0.8
     cases = [c for c in load_rows([MEASUREMENTS / name for name in FILES]) if isinstance(c, Case)]
-    keep_tables([c for c in cases if is_step_of_gpu(c)], processes, tell)
+    keep_tables([c for c in cases if c.device.is_cpu or is_step_of_gpu(c)], processes, tell)
     steps = list(load_steps(MEASUREMENTS, kept_traces(), lambda _: True, kept_table))
     compiled = [row for row in steps if row.compiled]
-    rows = [*(row for row in steps if not row.compiled), *load_kernels(MEASUREMENTS), *load_products()]
+    rows = [*(row for row in steps if not row.compiled), *load_kernels(MEASUREMENTS), *load_products(), *calibrated()]
     tell(f"fitting to {len(rows)} measurements")
     structure = read_structure()
     full = fit(batched(rows), structure, steps=FIT_STEPS)
@@ -60,13 +61,13 @@ def predict_published(processes: int, tell: Tell) -> Predictions:
     by_gpu = out.predict(lambda r: r.device.name, tell, compiled)
     by_family = out.predict(lambda r: r.family if r.source == "timm" else None, tell, compiled)
     shipped = check([*rows, *compiled], efficiencies(), full.values)
-    on_cpu = _on_cpu([c for c in cases if c.device.is_cpu], processes, tell)
+    unseen_on_cpu, seen_on_cpu = _on_cpu()
     return Predictions(
         {
             "gpu": _predictions(by_gpu, _sigma_of_new_gpu),
-            "family": [*_predictions(by_family, _sigma_of_known), *on_cpu],
+            "family": [*_predictions(by_family, _sigma_of_known), *unseen_on_cpu],
         },
-        [*_predictions(shipped, _sigma_of_known), *on_cpu],
+        [*_predictions(shipped, _sigma_of_known), *seen_on_cpu],
     )
 
 
@@ -96,16 +97,16 @@ def _prediction(case: Case, predicted_s: float, sigma: float) -> Prediction:
     return Prediction(case, predicted_s, predicted_s / factor, predicted_s * factor)
 
 
-def _on_cpu(cases: Sequence[Case], processes: int, tell: Tell) -> list[Prediction]:
-    """Return the predictions of steps on CPUs by the shipped coefficients, which no row of theirs is fitted to."""
-    keep_tables(cases, processes, tell)
-    traces, shipped = kept_traces(), efficiencies()
-    found = []
-    for case in cases:
-        try:
-            table = kept_table(case, traces)
-        except CaptureError:
-            continue
-        priced = price_table(table, case.device, case.precision, shipped)
-        found.append(_prediction(case, priced.step_s, shipped.spreads["cpu"].sigma))
-    return found
+def _on_cpu() -> tuple[list[Prediction], list[Prediction]]:
+    """Return the steps on CPUs, kinds of models unseen, and by the shipped coefficients."""
+    rows = calibrate_cpu.load(MEASUREMENTS, kept_traces())
+    if not rows:
+        return [], []
+    sigma, shipped = efficiencies().spreads["cpu"].sigma, efficiencies()
+    unseen = _predictions(calibrate_cpu.check_kinds(rows, read_structure()), lambda _: sigma)
+    seen = []
+    for row in rows:
+        priced = price_table(row.table, row.device, row.precision, shipped, shipped.software_of(row.software))
+        assert row.case is not None
+        seen.append(_prediction(row.case, priced.step_s, sigma))
+    return unseen, seen
