@@ -8,11 +8,10 @@ checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.softmax_of_its_day import softmax_of_torch_1_10
 from whichgpu.graph import Job
 
 _TOKENS = 512
@@ -91,43 +90,8 @@ def captured(case: Case) -> Job:
             scaler.update()
             optimizer.zero_grad(set_to_none=False)
 
-        with _softmax_of_torch_1_10():
+        with softmax_of_torch_1_10():
             return capture(step, name="bert-large", samples_per_step=case.batch * case.micro_batches)
-
-
-@contextmanager
-def _softmax_of_torch_1_10() -> Iterator[None]:
-    """Let softmax keep its input beside its result for the backward pass.
-
-    So it did until torch 1.11, where `_softmax_backward_data` came to take the input's number format alone.
-    Source: tools/autograd/derivatives.yaml of torch 1.10 and 1.11.
-    """
-    import torch
-    from torch.nn import functional
-
-    class Softmax(torch.autograd.Function):  # type: ignore[misc]
-        @staticmethod
-        def forward(ctx: Any, x: Any, dim: int) -> Any:
-            y = torch._softmax(x, dim, False)
-            ctx.save_for_backward(x, y)
-            ctx.dim = dim
-            return y
-
-        @staticmethod
-        def backward(ctx: Any, grad: Any) -> Any:
-            x, y = ctx.saved_tensors
-            return torch._softmax_backward_data(grad, y, ctx.dim, x.dtype), None
-
-    def softmax(x: Any, dim: int | None = -1, _stacklevel: int = 3, dtype: Any = None) -> Any:
-        # Under autocast it computes in float32.
-        return Softmax.apply(x.float(), dim)
-
-    plain = functional.softmax
-    functional.softmax = softmax  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        functional.softmax = plain
 
 
 def _optimizer(name: str, model: Any) -> Any:

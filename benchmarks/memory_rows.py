@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import memory_bert, memory_litgpt
+from benchmarks import memory_bert, memory_litgpt, memory_mmseg
 from benchmarks.bert_large import CACHE
 from benchmarks.sections import replace_section, table
 from whichgpu.devices import find_device
@@ -26,6 +26,7 @@ from whichgpu.fit.update import in_eight_bits, update_of
 from whichgpu.graph import Graph, Job, job_from_document, job_to_document
 from whichgpu.memory import GraphMemory
 from whichgpu.memory.capacity import usable_bytes
+from whichgpu.memory.parallel import bucketed
 from whichgpu.units import MIB
 
 ROOT = Path(__file__).parents[1]
@@ -63,6 +64,7 @@ def rows() -> Iterator[MemoryRow]:
     """Yield every published row whose configuration can be built again."""
     yield from _bert_rows()
     yield from _litgpt_rows()
+    yield from _mmseg_rows()
 
 
 def _bert_rows() -> Iterator[MemoryRow]:
@@ -100,6 +102,21 @@ def _litgpt_rows() -> Iterator[MemoryRow]:
         figure = "allocated" if published else "nvidia-smi"
         predicted = found.allocated_bytes if published else found.device_bytes
         yield MemoryRow(f"lit-gpt {words}", figure, published, predicted, usable_bytes(device) or 0)
+
+
+def _mmseg_rows() -> Iterator[MemoryRow]:
+    device = find_device("V100 SXM2 32GB")
+    for row in _published():
+        if row["source"] != "mmsegmentation":
+            continue
+        model, shape = row["model"].removeprefix("mmseg:"), row["input_shape"]
+        batch, half = int(float(row["batch_per_gpu"])), row["precision"] != "fp32"
+        channels, height, width = map(int, shape.split("x"))
+        make = partial(memory_mmseg.captured, model, batch, (channels, height, width), half)
+        job = kept(f"mmseg-{model}-{batch}-{shape}", make)
+        found = GraphMemory(bucketed(job.graph)).on(device)
+        name = f"mmsegmentation {model}, {row['precision']}, {batch} x {height} x {width}"
+        yield MemoryRow(name, "allocated", _bytes(row), found.allocated_bytes, usable_bytes(device) or 0)
 
 
 def kept(name: str, capture: Callable[[], Job]) -> Job:

@@ -7,11 +7,11 @@ import pytest
 from tests.memory.test_replay import op, training_step
 from whichgpu import devices, workload
 from whichgpu.devices import find_device
-from whichgpu.graph import Graph, Storage
+from whichgpu.graph import Graph, Op, Storage, Tensor
 from whichgpu.memory import GraphMemory, memory_footprint
 from whichgpu.memory.capacity import usable_bytes
 from whichgpu.memory.context import context_bytes, nccl_bytes
-from whichgpu.memory.scratch import workspaces
+from whichgpu.memory.scratch import Libraries, workspaces
 
 MIB, GIB = 1024**2, 1024**3
 T4 = find_device("T4")
@@ -104,6 +104,21 @@ def test_twice_the_batch_never_needs_less():
 
 def test_both_threads_that_multiply_keep_a_workspace():
     graph = workload("gpt2").graph
-    kept = workspaces(graph, 8 * MIB).kept
+    kept = workspaces(graph, Libraries(8 * MIB)).kept
     assert [graph.ops[i].phase for i in kept] == ["forward", "backward"]
     assert set(kept.values()) == {8 * MIB}
+
+
+def test_a_float32_convolution_by_winograd_s_method_wants_its_tiles():
+    # 2 images of 64 x 128: 2 x 16 x 32 tiles of 4 x 4, 36 numbers each for all 4096 + 512 channels, beside the weights.
+    def convolution(dtype="float32", stride=1, side=3):
+        image, weight = Tensor((2, 4096, 64, 128), dtype), Tensor((512, 4096, side, side), dtype)
+        out = Tensor((2, 512, 64 // stride, 128 // stride), dtype)
+        sizes = {"stride": (stride, stride), "dilation": (1, 1), "groups": 1}
+        return Op("aten.convolution.default", {"input": image, "weight": weight}, (out,), sizes, "forward")
+
+    volta, ampere = (Libraries.of(find_device(name)) for name in ("V100 SXM2 32GB", "A100 80GB SXM"))
+    assert workspaces(Graph((convolution(),)), volta).wanted == {0: 4 * 36 * (1024 * 4608 + 4096 * 512)}
+    for other in (convolution(stride=2), convolution(side=1)):
+        assert not workspaces(Graph((other,)), volta).wanted
+    assert not workspaces(Graph((convolution(),)), ampere).wanted

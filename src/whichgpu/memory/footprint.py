@@ -11,7 +11,7 @@ from whichgpu.memory.capacity import usable_bytes
 from whichgpu.memory.context import context_bytes, nccl_bytes
 from whichgpu.memory.holders import Holder, Timeline, holders_at, modules_at, timeline
 from whichgpu.memory.replay import OutOfDeviceMemory, Replay, replay
-from whichgpu.memory.scratch import Workspaces, cublas_bytes, workspaces
+from whichgpu.memory.scratch import Libraries, Workspaces, workspaces
 
 LEVEL = 0.8
 # All rows of docs/memory.md lie within this of what was measured, four in five within 0.015. Twice as wide and more,
@@ -95,7 +95,7 @@ class GraphMemory:
         self.graph = graph
         self.options = options
         self.world_size = world_size
-        self._known: dict[int, _Unlimited] = {}
+        self._known: dict[Libraries, _Unlimited] = {}
 
     def on(self, device: Device) -> Footprint:
         """Return the footprint on `device`.
@@ -103,7 +103,7 @@ class GraphMemory:
         Raises:
             GraphError: If the graph carries no lifetimes.
         """
-        found = self._unlimited(cublas_bytes(device))
+        found = self._unlimited(Libraries.of(device))
         free = found.replay
         context, collective = context_bytes(device), nccl_bytes(self.world_size)
         usable = usable_bytes(device)
@@ -138,19 +138,19 @@ class GraphMemory:
 
     def timeline(self, device: Device) -> Timeline:
         """Return who holds what over the course of a step on `device`."""
-        return timeline(self.graph, self._unlimited(cublas_bytes(device)).beside)
+        return timeline(self.graph, self._unlimited(Libraries.of(device)).beside)
 
-    def _unlimited(self, cublas: int) -> _Unlimited:
-        if cublas not in self._known:
-            beside = workspaces(self.graph, cublas)
+    def _unlimited(self, libraries: Libraries) -> _Unlimited:
+        if libraries not in self._known:
+            beside = workspaces(self.graph, libraries)
             free = replay(self.graph, beside, None, self.options)
-            self._known[cublas] = _Unlimited(
+            self._known[libraries] = _Unlimited(
                 beside,
                 free,
                 holders_at(self.graph, beside, free.peak_op),
                 tuple(modules_at(self.graph, free.peak_op)),
             )
-        return self._known[cublas]
+        return self._known[libraries]
 
 
 def footprint(

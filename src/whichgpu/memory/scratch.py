@@ -2,8 +2,7 @@
 
 Workspaces lie in the caching allocator like tensors, so torch.cuda.memory_allocated counts them.
 
-Leaves out: sorting, reductions that need several blocks, cuDNN's recurrent layers, algorithms of cuDNN that trade much
-memory for speed (FFT, non-fused Winograd), which it chooses where there is room.
+Leaves out: sorting, reductions that need several blocks, cuDNN's recurrent layers and its convolutions by FFT.
 """
 
 from __future__ import annotations
@@ -13,10 +12,11 @@ from dataclasses import dataclass
 from math import prod
 
 from whichgpu.devices.device import Device
-from whichgpu.graph import Graph, Op, Tensor
+from whichgpu.graph import Attribute, Graph, Op, Tensor
 from whichgpu.units import KIB, MIB
 
 _FP32_BYTES = 4
+_TILE = 4
 _HALVES = frozenset({"float16", "bfloat16"})
 # What cuBLAS is given once by PyTorch for each thread that multiplies: forward and backward are two.
 # Source: aten/src/ATen/cuda/CublasHandlePool.cpp, parseChosenWorkspaceSize, torch 2.11 to 2.13.
@@ -45,12 +45,30 @@ class Workspaces:
 NO_WORKSPACES = Workspaces({}, {}, {})
 
 
-def workspaces(graph: Graph, cublas: int) -> Workspaces:
+@dataclass(frozen=True, slots=True)
+class Libraries:
+    """What the libraries of a device take for themselves; devices that are alike in it share a replay.
+
+    Attributes:
+        cublas_bytes: What cuBLAS keeps for each thread that multiplies matrices.
+        winograd: Whether float32 convolutions run by Winograd's method, as on GPUs without TF32.
+    """
+
+    cublas_bytes: int = 0
+    winograd: bool = False
+
+    @classmethod
+    def of(cls, device: Device) -> Libraries:
+        """Return those of `device`."""
+        return cls(_cublas_bytes(device), device.vendor == "NVIDIA" and "tf32" not in device.flops_per_s)
+
+
+def workspaces(graph: Graph, libraries: Libraries) -> Workspaces:
     """Return what the ops of `graph` take beside its tensors.
 
     Args:
         graph: One step.
-        cublas: What cuBLAS keeps for each thread that multiplies, in bytes.
+        libraries: Those of the device.
     """
     needed: dict[int, int] = {}
     wanted: dict[int, int] = {}
@@ -61,16 +79,17 @@ def workspaces(graph: Graph, cublas: int) -> Workspaces:
         rule = _RULES.get(name)
         if rule is not None:
             nbytes = rule(op)
+            if rule is _convolution and libraries.winograd:
+                nbytes = max(nbytes, _winograd(op))
             if nbytes:
                 (wanted if rule is _convolution else needed)[index] = nbytes
-        elif cublas and name in _MATMULS and (op.phase == "backward") not in multiplies:
+        elif libraries.cublas_bytes and name in _MATMULS and (op.phase == "backward") not in multiplies:
             multiplies.add(op.phase == "backward")
-            kept[index] = cublas
+            kept[index] = libraries.cublas_bytes
     return Workspaces(needed, wanted, kept)
 
 
-def cublas_bytes(device: Device) -> int:
-    """Return the workspace of each thread that multiplies matrices on `device`."""
+def _cublas_bytes(device: Device) -> int:
     if device.vendor == "AMD":
         return _HIPBLAS_LARGE_BYTES if device.compute_capability.startswith(("gfx94", "gfx95")) else _HIPBLAS_BYTES
     if device.vendor != "NVIDIA":
@@ -80,13 +99,40 @@ def cublas_bytes(device: Device) -> int:
 
 def _convolution(op: Op) -> int:
     """Tensor-core kernels want channels innermost: cuDNN turns other images and results around in its workspace."""
-    image, weight = op.tensor("input"), op.tensor("weight")
-    out = op.outputs[0] if op.name.startswith("aten.convolution.") else op.tensor("grad_output")
+    image, weight, out = op.tensor("input"), op.tensor("weight"), _result(op)
     if out is None or image.dtype not in _HALVES or len(image.shape) < 4 or image.is_channels_last:
         return 0
     if op.attributes.get("groups", 1) != 1:
         return 0  # kernels of their own, cuDNN's and PyTorch's
     return image.nbytes + out.nbytes + weight.nbytes
+
+
+def _winograd(op: Op) -> int:
+    """Convolutions of 3 x 3 with stride 1 are made into products: 36 for each tile of 4 x 4 results.
+
+    Tiles of all channels of image and result, and the weights, lie in the workspace turned. The formula has nothing
+    fitted to it and gives the memory of PSPNet on V100 to 1 % (docs/memory.md), which is 8 to 12 % more than without.
+    Source: Lavin, Gray: Fast Algorithms for Convolutional Neural Networks, 2015, F(4x4, 3x3).
+    """
+    image, weight, out = op.tensor("input"), op.tensor("weight"), _result(op)
+    if out is None or image.dtype != "float32" or len(image.shape) != 4 or weight.shape[2:] != (3, 3):
+        return 0
+    given = op.attributes
+    ones = (given.get("groups", 1), *_pair(given.get("stride", 1)), *_pair(given.get("dilation", 1)))
+    if set(ones) != {1}:
+        return 0
+    batch, channels = image.shape[:2]
+    tiles = batch * -(-out.shape[2] // _TILE) * -(-out.shape[3] // _TILE)
+    made = out.shape[1]
+    return (_TILE + 2) ** 2 * _FP32_BYTES * (tiles * (channels + made) + channels * made)
+
+
+def _result(op: Op) -> Tensor | None:
+    return op.outputs[0] if op.name.startswith("aten.convolution.") else op.tensor("grad_output")
+
+
+def _pair(value: Attribute) -> tuple[Attribute, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _flash_backward(op: Op) -> int:
