@@ -58,6 +58,18 @@ def test_a_file_at_one_batch_and_at_two(run, saved):
     assert both["largest_batch"]["samples_per_step"] == shipped["largest_batch"]["samples_per_step"]
 
 
+def test_a_gpu_of_one_s_own_whose_memory_is_not_known(run, tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'vendor = "NVIDIA"\narchitecture = "Ampere"\n[[device]]\nname = "Mine"\nshort_name = "Mine"\n'
+        'segment = "consumer"\nmemory_bandwidth_gb_per_s = 900\ntflops = { fp32 = 30, fp16 = 60, tf32 = 30 }\n'
+        'reported_names = ["Mine"]\nsource = "by hand"\nsource_date = "2026-11-23"\n'
+    )
+    done = run("fit", "mnist", "--device-file", file)
+    assert done.code == 0, done.err
+    assert "what the device has is not known" in " ".join(done.out.split())
+
+
 def test_expandable_segments_reserve_no_more(run):
     plain, grown = (
         json.loads(run("fit", "gpt2", "--device", "T4", "--no-confirm", "--format", "json", *more).out)["memory"]

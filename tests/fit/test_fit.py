@@ -50,6 +50,21 @@ def test_where_not_one_sample_fits_it_says_so():
     assert "Not even one sample a step fits." in " ".join(render_fit(found, Page()).split())
 
 
+def test_the_sure_batch_fits_with_the_upper_end_of_its_interval(too_large):
+    family, sure = BuiltIn("resnet50", 512, None, None), too_large.largest.sure
+    assert 0 < sure < too_large.largest.batch
+    assert not carried_out(family, Plan(), RTX_3060, None, sure).memory.is_close
+    assert carried_out(family, Plan(), RTX_3060, None, sure + max(1, sure // 32)).memory.is_close
+    assert "even at the interval's upper end" in " ".join(render_fit(too_large, Page()).split())
+
+
+def test_what_fits_surely_stands_before_what_may_not(too_large):
+    close = [c.outcome.memory.is_close for c in too_large.changes if c.fits and c.alters]
+    assert close == sorted(close) and True in close
+    assert not too_large.cheapest.outcome.memory.is_close
+    assert "Close, it may not fit: 2 micro-batches of 256" in " ".join(render_fit(too_large, Page()).split())
+
+
 def test_changes_that_fit_come_first_and_of_these_those_that_alter_nothing(too_large):
     fitting = [change.fits for change in too_large.changes]
     assert fitting == sorted(fitting, reverse=True)
@@ -74,6 +89,15 @@ def test_where_no_change_alone_suffices_they_are_combined():
     best = found.cheapest
     assert best is not None
     assert " + " in best.name or best.outcome.memory.fits
+
+
+def test_a_job_that_fits_but_closely_is_told_what_would_make_room():
+    needed = carried_out(BuiltIn("gpt2", 8, None, None), Plan(), T4, None).memory.device_bytes
+    tight = replace(T4, usable_memory_bytes=1.02 * needed)
+    found = fit(BuiltIn("gpt2", 8, None, None), tight, confirm=False)
+    assert found.now.memory.fits and found.now.memory.is_close
+    assert found.cheapest is not None and not found.cheapest.outcome.memory.is_close
+    assert "Cheapest with less: " in " ".join(render_fit(found, Page()).split())
 
 
 def test_a_job_that_fits_needs_no_change():
@@ -194,5 +218,8 @@ def test_pictures_are_whole_documents(too_large):
     root = ElementTree.fromstring(picture)
     assert root.tag.endswith("svg")
     assert "RTX 3060" in picture and "activations" in picture
+    # The scale stands at round numbers.
+    assert re.findall(r'text-anchor="end">([0-9.]+)</text>', picture) == ["0", "5", "10", "15", "20"]
     page = html(too_large)
+    assert "Does not fit: needs" in page and "in 80 %" in page
     assert page.startswith("<!DOCTYPE html>") and picture in page

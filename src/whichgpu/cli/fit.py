@@ -34,6 +34,9 @@ def fit(
         list[str] | None,
         typer.Option(metavar="NAME", help="A GPU by name; several give one line each. Default: those of compare."),
     ] = None,
+    device_file: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="GPUs of your own, as in a device file; all are asked of.")
+    ] = None,
     batch: Annotated[int | None, typer.Option(metavar="N", help="Samples of one step. Default: the job's own.")] = None,
     precision: Annotated[
         str | None, typer.Option(metavar="NAME", help="fp32, tf32, amp-fp16, amp-bf16 or bf16. Default: the job's own.")
@@ -80,7 +83,7 @@ def fit(
     place = Output(output)
     drawing = None if picture is None else _drawing(picture)
     options = AllocatorOptions.parse(alloc_conf)
-    devices = _devices(device or [])
+    devices = _devices(device or [], device_file or [])
     if picture is not None and len(devices) > 1:
         raise OptionError(f"--picture draws one device; {len(devices)} are asked for. Name one with --device.")
     call = script_call(context)
@@ -132,8 +135,8 @@ def _drawing(picture: Path):  # type: ignore[no-untyped-def]
     return by_suffix[picture.suffix.lower()]
 
 
-def _devices(names: list[str]) -> list[Device]:
-    from whichgpu.devices import DEFAULT_DEVICES, find_device
+def _devices(names: list[str], files: list[Path]) -> list[Device]:
+    from whichgpu.devices import DEFAULT_DEVICES, find_device, load_device_file
 
-    found = [find_device(name) for name in names or DEFAULT_DEVICES]
-    return found if names else [device for device in found if not device.is_cpu]
+    found = [find_device(name) for name in names] + [device for file in files for device in load_device_file(file)]
+    return found or [device for device in map(find_device, DEFAULT_DEVICES) if not device.is_cpu]

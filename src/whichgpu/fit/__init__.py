@@ -3,7 +3,7 @@
 `fit` is the function; the module of the same name is imported first so that the function stays the package's attribute.
 """
 
-from whichgpu.fit.changes import Change
+from whichgpu.fit.change import Change
 from whichgpu.fit.family import BuiltIn, CapturedTwice, Family, Fixed
 from whichgpu.fit.fit import Fit, fit
 from whichgpu.fit.largest import Largest

@@ -1,14 +1,15 @@
-"""The changes that make a job need less memory: what to do, what it costs, whether it alters the training."""
+"""The search for changes that make a job need less memory, alone and together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import partial
 
 from whichgpu.devices.device import Device
 from whichgpu.errors import OptionError
 from whichgpu.estimate.runnable import runnable_precision
+from whichgpu.fit.change import Change, in_order
 from whichgpu.fit.family import Family
 from whichgpu.fit.plan import NotApplicable, Outcome, Plan, carried_out
 from whichgpu.graph import precision as precision_named
@@ -22,28 +23,6 @@ _SAME = 0.995
 # Combinations worth telling where no change alone suffices.
 _MOST_COMBINED = 3
 _PRECISIONS = ("amp-bf16", "amp-fp16", "bf16")
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One way to need less memory.
-
-    Attributes:
-        name: What it is.
-        how: What to write in a script.
-        alters: How it alters the training; "" if the same numbers come out, but for rounding.
-        outcome: What it comes to.
-    """
-
-    name: str
-    how: str
-    alters: str
-    outcome: Outcome
-
-    @property
-    def fits(self) -> bool:
-        """Whether the step fits with it."""
-        return self.outcome.memory.fits is True
 
 
 class Search:
@@ -92,12 +71,14 @@ class Search:
         yield Plan(optimizer="eight bits")
         yield Plan(optimizer="host")
         yield Plan(adapters=True)
-        micro = self._fewest(lambda k: Plan(micro_batches=k), _counts(self._family.batch))
-        if micro is not None:
-            yield micro
-        shard = self._fewest(lambda n: Plan(processes=n), [n for n in _PROCESSES if n <= self._family.batch])
-        if shard is not None:
-            yield shard
+        shares = [n for n in _PROCESSES if n <= self._family.batch]
+        for surely in (False, True):
+            for found in (
+                self._fewest(lambda k: Plan(micro_batches=k), _counts(self._family.batch), surely),
+                self._fewest(lambda n: Plan(processes=n), shares, surely),
+            ):
+                if found is not None:
+                    yield found
 
     def _combined(self) -> Iterator[Plan]:
         bases = [
@@ -122,15 +103,22 @@ class Search:
             if micro is not None:
                 yield micro
 
-    def _fewest(self, plan: Callable[[int], Plan], counts: list[int]) -> Plan | None:
-        """Return the plan of the smallest of `counts` that fits; the largest if none does, None if there is none."""
+    def _fewest(self, plan: Callable[[int], Plan], counts: list[int], surely: bool = False) -> Plan | None:
+        """Return the plan of the smallest of `counts` that fits; the largest if none does, None if there is none.
+
+        Args:
+            plan: Makes the plan of a count.
+            counts: Rising.
+            surely: Whether the upper end of its interval has to fit, too.
+        """
         low, high = 0, len(counts)
         while low < high:
             middle = (low + high) // 2
             found = self._outcome(plan(counts[middle]))
             if found is None:
                 return None
-            low, high = (low, middle) if found.memory.fits else (middle + 1, high)
+            enough = found.memory.fits and not (surely and found.memory.is_close)
+            low, high = (low, middle) if enough else (middle + 1, high)
         if not counts:
             return None
         return plan(counts[min(low, len(counts) - 1)])
@@ -224,22 +212,3 @@ def _counts(batch: int) -> list[int]:
     if len(even) > 1 or batch < 2:
         return even
     return sorted({2, 3, 4, 6, 8, 12, 16, 24, 32, batch} & set(range(2, batch + 1)))
-
-
-def in_order(changes: list[Change]) -> list[Change]:
-    """Return changes, each once: those that fit first, those that alter nothing before others, the cheapest first."""
-    unique = {change.name: change for change in changes}
-
-    def key(change: Change) -> tuple[bool, bool, float, int]:
-        time = float("inf") if change.outcome.step_s is None else change.outcome.step_s * change.outcome.plan.processes
-        return not change.fits, bool(change.alters), time, change.outcome.memory.device_bytes
-
-    return sorted(unique.values(), key=key)
-
-
-def cheapest(changes: list[Change]) -> Change | None:
-    """Return the change that makes a job fit in the least time; one that leaves the training as it is, if there is any.
-
-    Time counts on every device.
-    """
-    return next((change for change in changes if change.fits), None)

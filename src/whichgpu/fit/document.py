@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from whichgpu.fit.changes import Change
+from whichgpu.fit.change import Change
 from whichgpu.fit.fit import Fit
 from whichgpu.fit.plan import Outcome
 from whichgpu.memory.footprint import LEVEL
@@ -41,6 +41,7 @@ def fit_to_document(found: Fit) -> dict[str, Any]:
         if largest is None
         else {
             "samples_per_step": largest.batch,
+            "sure_samples_per_step": largest.sure,
             "confirmation": largest.confirmation,
             "outcome": None if largest.outcome is None else _outcome(largest.outcome),
         },

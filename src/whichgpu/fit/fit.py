@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from whichgpu.devices.device import Device
 from whichgpu.errors import OptionError
-from whichgpu.fit.changes import Change, Search, cheapest, in_order
+from whichgpu.fit.change import Change, cheapest, in_order
+from whichgpu.fit.changes import Search
 from whichgpu.fit.family import Family
 from whichgpu.fit.largest import Largest, largest_batch
 from whichgpu.fit.plan import Outcome, Plan, carried_out
@@ -28,7 +29,7 @@ class Fit:
         now: The job as it is.
         timeline: Its memory over one step.
         largest: The largest batch that fits; None if the batch is fixed or the device's memory unknown.
-        changes: What makes it need less memory, those that fit first; none were looked for where it fits.
+        changes: What makes it need less memory, those that fit first; none were looked for where it surely fits.
         notes: What a reader must know.
     """
 
@@ -45,7 +46,7 @@ class Fit:
 
     @property
     def cheapest(self) -> Change | None:
-        """The change that makes it fit at the least cost; None if none does, or none is needed."""
+        """The change that makes it fit, or surely fit, at the least cost; None if none does, or none is needed."""
         return cheapest(list(self.changes))
 
 
@@ -79,11 +80,11 @@ def fit(family: Family, device: Device, options: AllocatorOptions | None = None,
     else:
         largest = largest_batch(family, device, options, confirm=confirm)
     changes: list[Change] = []
-    if now.memory.fits is False:
+    if now.memory.fits is False or now.memory.is_close:
         search = Search(family, device, options, now)
         changes = search.alone()
         best = cheapest(changes)
-        if best is None or best.alters:
+        if now.memory.fits is False and (best is None or best.alters):
             enough = [change.outcome.plan for change in changes if change.fits]
             changes = in_order([*changes, *search.together(enough)])
     graph, processes = per_process(job)

@@ -15,6 +15,8 @@ from whichgpu.memory import AllocatorOptions
 _MOST = 1_000_000
 # Where batches are told exactly; above, to one part in so many.
 _EXACT, _PARTS = 64, 64
+# Downwards from the largest batch in steps of one part in so many, until one fits surely.
+_STEPS_DOWN = 16
 # A fresh capture and the straight line may differ by rounding; by more than this, the line is not to be trusted.
 _AGREES = 0.005
 
@@ -27,11 +29,13 @@ class Largest:
         batch: It; 0 if not even one sample fits.
         outcome: What it needs; None if none fits.
         confirmation: How far it is to be trusted, in words.
+        sure: The largest whose interval of memory fits with its upper end, too; 0 if none does.
     """
 
     batch: int
     outcome: Outcome | None
     confirmation: str
+    sure: int = 0
 
 
 def largest_batch(
@@ -65,7 +69,19 @@ def largest_batch(
     if low == 0:
         return Largest(0, None, "")
     said = _confirmed(family, low, known[low], device, options) if confirm else "Not captured anew to confirm it."
-    return Largest(low, known[low], said)
+    return Largest(low, known[low], said, _sure(low, fits, known))
+
+
+def _sure(batch: int, fits: Callable[[int], bool], known: dict[int, Outcome]) -> int:
+    """Return the largest batch whose interval fits, found by halving between 0 and the largest that fits."""
+    low, high = 0, batch + 1
+    # The interval's upper end is a fixed share above the guess, so that the answer lies a little below.
+    at = batch
+    while high - low > max(1, low // _PARTS if low > _EXACT else 1):
+        fits(at)
+        low, high = (low, at) if known[at].memory.is_close else (at, high)
+        at = max(low + 1, high - max(1, high // _STEPS_DOWN)) if low == 0 else (low + high) // 2
+    return low
 
 
 def _bracket(family: Family, fits: Callable[[int], bool], known: dict[int, Outcome]) -> tuple[int, int]:

@@ -82,13 +82,14 @@ def answer(found: Fit) -> list[str]:
             sentences = [f"Does not fit: needs {needs} ({interval})."]
     if found.largest is not None:
         sentences.append(_largest(found))
-    if memory.fits is False:
-        best = found.cheapest
-        if best is None:
-            sentences.append("Nothing known here makes it fit: a device with more memory is needed.")
-        else:
-            alters = f" It alters the training: {best.alters}." if best.alters else ""
-            sentences.append(f"Cheapest that fits: {best.name} ({best.how}).{alters}")
+    best = found.cheapest
+    if best is not None:
+        what = "Cheapest that fits" if memory.fits is False else "Cheapest with less"
+        close = "; close: it may not" if best.outcome.memory.is_close else ""
+        alters = f" It alters the training: {best.alters}." if best.alters else ""
+        sentences.append(f"{what}: {best.name} ({best.how}){close}.{alters}")
+    elif memory.fits is False:
+        sentences.append("Nothing known here makes it fit: a device with more memory is needed.")
     return sentences
 
 
@@ -100,7 +101,9 @@ def _largest(found: Fit) -> str:
     rounded = f" ({batch // 8 * 8:,} is a multiple of 8)" if batch >= 16 and batch % 8 else ""
     step_s = found.largest.outcome.step_s
     rate = "" if step_s is None else f", {three_digits(batch / step_s)} samples a second"
-    return f"Largest batch that fits: {batch:,}{rounded}{rate}. {said}"
+    sure = found.largest.sure
+    surely = f"; {sure:,} even at the interval's upper end" if 0 < sure < batch else ""
+    return f"Largest batch that fits: {batch:,}{rounded}{rate}{surely}. {said}"
 
 
 def _verdict(found: Fit) -> str:
@@ -145,7 +148,8 @@ def _changes(found: Fit) -> RenderableType:
     now = found.now.step_s
     lines: list[Line] = []
     groups = ([c for c in found.changes if c.fits], [c for c in found.changes if not c.fits])
-    for title, changes in zip(("makes it fit", "helps, but does not suffice"), groups, strict=True):
+    first = "makes it fit" if found.now.memory.fits is False else "needs less"
+    for title, changes in zip((first, "helps, but does not suffice"), groups, strict=True):
         if changes:
             lines.append(Line((title,), "italic", rule_above=bool(lines)))
             lines += [_change(change, now) for change in changes]
@@ -170,6 +174,9 @@ def _change(change: Change, now: float | None) -> Line:
 def _assumptions(found: Fit) -> list[str]:
     said = dict.fromkeys(text for change in found.changes for text in change.outcome.assumed)
     times = [f"Assumed: {text}." for text in said]
+    close = [change.name for change in found.changes if change.fits and change.outcome.memory.is_close]
+    if close:
+        times.append(f"Close, it may not fit: {', '.join(close)}.")
     if any(change.outcome.plan.processes > 1 for change in found.changes):
         times.append("Time over several GPUs is that of all of them together; each is paid for.")
     return times

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
 from whichgpu.memory.holders import HOLDERS, Holder, stacked
 from whichgpu.report.memory_chart import picked_ops
-from whichgpu.units import GIB, MIB, binary_bytes, three_digits
+from whichgpu.units import GIB, MIB, binary_bytes
 
 if TYPE_CHECKING:
     from whichgpu.fit import Fit
@@ -24,7 +25,10 @@ _COLORS: dict[Holder, str] = {
     "activations": "#009e73",
     "temporaries": "#d55e00",
 }
-_TICKS = 5
+# Lines of the scale at least; they stand at round numbers.
+_TICKS = 4
+# Part of the activations below which a module is not named.
+_CRUMB = 0.001
 
 
 def svg(found: Fit) -> str:
@@ -51,11 +55,10 @@ def svg(found: Fit) -> str:
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#ffffff"/>',
         f'<text x="{_LEFT}" y="20" font-size="15" font-weight="bold">{escape(_title(found))}</text>',
     ]
-    for tick in range(_TICKS + 1):
-        nbytes = top / 1.04 * tick / _TICKS
+    for nbytes in _ticks(top, unit):
         parts.append(
             f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(nbytes):.1f}" y2="{y(nbytes):.1f}" stroke="#dddddd"/>'
-            f'<text x="{_LEFT - 6}" y="{y(nbytes) + 4:.1f}" text-anchor="end">{three_digits(nbytes / unit)}</text>'
+            f'<text x="{_LEFT - 6}" y="{y(nbytes) + 4:.1f}" text-anchor="end">{nbytes / unit:g}</text>'
         )
     parts.append(f'<text x="{_LEFT - 6}" y="{_TOP - 8}" text-anchor="end">{name}</text>')
     below = [0] * line.ops
@@ -88,21 +91,32 @@ def svg(found: Fit) -> str:
 
 def html(found: Fit) -> str:
     """Return a page with the picture, who holds what at the peak, and the modules whose activations they are."""
+    from whichgpu.report.fit_form import answer
+
     memory = found.now.memory
+    interval = f"{binary_bytes(memory.device_bytes_low)} to {binary_bytes(memory.device_bytes_high)} in 80 %"
     figures = [
         ("allocated", memory.allocated_bytes, "torch.cuda.max_memory_allocated"),
         ("reserved", memory.reserved_bytes, "torch.cuda.max_memory_reserved"),
-        ("as nvidia-smi shows it", memory.device_bytes, "reserved, context and communication buffers"),
+        (
+            "as nvidia-smi shows it",
+            memory.device_bytes,
+            f"reserved, context and communication buffers; {interval}",
+        ),
     ]
+    least = _CRUMB * memory.holders.get("activations", 0)
+    sentences = "".join(f"<li>{escape(sentence)}</li>" for sentence in answer(found))
     holders = [(name, nbytes, "") for name, nbytes in memory.holders.items() if nbytes]
-    modules = [(module or "(outside of modules)", nbytes, "") for module, nbytes in memory.modules[:12] if nbytes]
+    modules = [
+        (module or "(outside of modules)", nbytes, "") for module, nbytes in memory.modules[:12] if nbytes > least
+    ]
     title = escape(_title(found))
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
         "<style>body{font-family:sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
         "table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .8rem;text-align:left}"
         "td:nth-child(2){text-align:right;font-variant-numeric:tabular-nums}svg{width:100%;height:auto}</style>"
-        f"</head><body>\n{svg(found)}"
+        f"</head><body>\n{svg(found)}<ul>{sentences}</ul>\n"
         f"{_table('Memory of a step', figures)}{_table(f'Held at the peak, in {memory.peak_phase}', holders)}"
         f"{_table('Activations by module', modules)}</body></html>\n"
     )
@@ -110,6 +124,13 @@ def html(found: Fit) -> str:
 
 def _title(found: Fit) -> str:
     return f"{found.job}, batch {found.batch:,}, {found.precision} on {found.label}"
+
+
+def _ticks(top: float, unit: float) -> list[float]:
+    """Return the round numbers of `unit` from 0 to `top` that lines of the scale stand at."""
+    power = 10.0 ** math.floor(math.log10(top / unit / _TICKS))
+    step = next(n for n in (5, 2, 1) if n * power * _TICKS <= top / unit) * power
+    return [place * step * unit for place in range(int(top / unit / step) + 1)]
 
 
 def _band(holder: Holder, points: Sequence[tuple[float, float, float]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, cast
 
 from whichgpu.workloads.workload import Workload
@@ -50,11 +51,14 @@ class Llama3Lora(Workload):
             use_cache=False,
         )
         base = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-        base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         adapters = LoraConfig(
             r=16, lora_alpha=32, lora_dropout=0.05, target_modules="all-linear", task_type="CAUSAL_LM"
         )
-        model: torch.nn.Module = get_peft_model(base, adapters)
+        with warnings.catch_warnings():
+            # Checkpointing is called otherwise from transformers 6 on; older releases, and peft, know this name alone.
+            warnings.simplefilter("ignore", FutureWarning)
+            base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            model: torch.nn.Module = get_peft_model(base, adapters)
         return model.train()
 
     def optimizer(self, model: torch.nn.Module) -> torch.optim.Optimizer:
