@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -132,7 +132,7 @@ class Batch:
         beside = np.where(single, extra_s, host_s)
         longest = np.maximum(device_s, beside)
         both = longest * ((device_s / longest) ** norm + (beside / longest) ** norm) ** (1 / norm)
-        total = both * slower + np.where(single, 0.0, extra_s)
+        total = both * slower + np.where(single, 0.0, extra_s) + self._waits_s
         slope: Floats = (device_s / both) ** (norm - 1) * slower / total
         return total, slope
 
@@ -153,6 +153,19 @@ class Batch:
         family, software = shipped.family_of(self.device), shipped.software_of(self.software)
         slower = float(np.prod([s.host for s in software]))
         return np.array([host_s(r.table, family, shipped.host, slower) for r in self.rows])
+
+    @cached_property
+    def _waits_s(self) -> Floats:
+        """What waits of the host inside of a step add to it, by the shipped coefficients, (n,)."""
+        from whichgpu.cost.family import efficiencies
+
+        shipped, added = efficiencies(), np.zeros(len(self.rows))
+        for i, row in enumerate(self.rows):
+            if row.table.timeline is not None:
+                software = shipped.software_of(self.software)
+                priced = price_table(row.table, self.device, self.precision, shipped, software)
+                added[i] = priced.step_s - replace(priced, timeline_s=None).step_s
+        return added
 
     def _host_s(self, values: Mapping[str, float]) -> Floats:
         factors = [1.0 if r.host is None else values.get(r.host.name, 1.0) for r in self.rows]

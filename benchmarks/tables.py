@@ -22,7 +22,15 @@ from whichgpu.validation.tables import kernel_table
 from whichgpu.validation.traces import trace_key
 
 # What decides of a table beside its trace.
-_CODE = ("work", "graph", "cost/kernel_table.py", "cost/group.py", "cost/tiles.py", "cost/tile_names.py")
+_CODE = (
+    "work",
+    "graph",
+    "cost/kernel_table.py",
+    "cost/timeline.py",
+    "cost/group.py",
+    "cost/tiles.py",
+    "cost/tile_names.py",
+)
 _CASES_A_TASK = 32
 
 

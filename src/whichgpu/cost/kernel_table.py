@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from whichgpu.cost.group import Group, group_of
 from whichgpu.cost.tiles import Floats, cut, slab_bytes
+from whichgpu.cost.timeline import Timeline
 from whichgpu.work import GraphWork
 from whichgpu.work.kernel import Kernel
 
@@ -38,6 +39,7 @@ class KernelTable:
         synchronizations: How often the host waits for the device.
         compiled_launches: Launches that compiled code makes, which count among none of the above.
         compiled_calls: How often the step enters compiled code.
+        timeline: The order of all calls; None where the host never waits.
     """
 
     kernels: tuple[Kernel, ...]
@@ -57,6 +59,7 @@ class KernelTable:
     synchronizations: int
     compiled_launches: int = 0
     compiled_calls: int = 0
+    timeline: Timeline | None = None
 
     @classmethod
     def of(cls, work: GraphWork) -> KernelTable:
@@ -71,6 +74,7 @@ class KernelTable:
             synchronizations=work.synchronizations,
             compiled_launches=work.compiled_launches,
             compiled_calls=work.compiled_calls,
+            timeline=Timeline.of(work),
         )
 
     @classmethod
@@ -84,6 +88,7 @@ class KernelTable:
         synchronizations: int = 0,
         compiled_launches: int = 0,
         compiled_calls: int = 0,
+        timeline: Timeline | None = None,
     ) -> KernelTable:
         """Return the table of `kernels`, each with how often it runs."""
         pairs = tuple(kernels)
@@ -111,4 +116,5 @@ class KernelTable:
             synchronizations=synchronizations,
             compiled_launches=compiled_launches,
             compiled_calls=compiled_calls,
+            timeline=timeline,
         )

@@ -32,6 +32,7 @@ class Priced:
         memory_s: Time its memory traffic alone would take, (n,).
         launch_s: Time the device loses to starting it, (n,).
         host_s: Time the host takes to issue the step.
+        timeline_s: Time of the step where the host waits for the device inside of it; None where it never does.
         idle_w: What the board draws whatever it does.
         dynamic_j: What the step's arithmetic and memory traffic draw at full clock.
         overlapped: Whether host and device work at the same time; on a CPU they are the same.
@@ -47,6 +48,7 @@ class Priced:
     memory_s: Floats
     launch_s: Floats
     host_s: float
+    timeline_s: float | None
     idle_w: float
     dynamic_j: float
     overlapped: bool
@@ -60,9 +62,14 @@ class Priced:
 
     @property
     def step_s(self) -> float:
-        """Time of one step: the longer of device and host, more where both are close; their sum on a CPU."""
+        """Time of one step: the longer of device and host, more where both are close; their sum on a CPU.
+
+        Where the host waits inside of the step, that holds between two waits.
+        """
         if not self.overlapped:
             return self.device_s + self.host_s
+        if self.timeline_s is not None:
+            return self.timeline_s
         longer = max(self.device_s, self.host_s)
         if longer == 0:
             return 0.0
@@ -103,15 +110,21 @@ def price_table(
     memory_s *= 1 + reread * _uncached(table.slab_bytes, device)
     reorder_s = table.bytes_moved * reorder_s_per_byte
     launch_s = table.launches * rates.family.kernel_start_s
+    seconds = _smooth_max(compute_s, memory_s, model.kernel_norm) + reorder_s + launch_s
+    slower = math.prod(s.host for s in software)
+    timeline_s = None
+    if table.timeline is not None and not device.is_cpu:
+        timeline_s = table.timeline.step_s(seconds, rates.family, efficiencies.host, slower, model.step_norm)
     return Priced(
         table=table,
         family=rates.family,
         calls=table.calls,
-        seconds=_smooth_max(compute_s, memory_s, model.kernel_norm) + reorder_s + launch_s,
+        seconds=seconds,
         compute_s=compute_s,
         memory_s=memory_s + reorder_s,
         launch_s=launch_s,
-        host_s=host_s(table, rates.family, efficiencies.host, math.prod(s.host for s in software)),
+        host_s=host_s(table, rates.family, efficiencies.host, slower),
+        timeline_s=timeline_s,
         idle_w=model.idle_w,
         dynamic_j=float(table.calls @ (table.flops * joules_per_flop + table.bytes_moved * model.joules_per_byte)),
         overlapped=not device.is_cpu,

@@ -52,8 +52,9 @@ def breakdown(priced: Priced, work: GraphWork) -> Breakdown:
 
 
 def _bound(priced: Priced, compute_s: float, memory_s: float, launch_s: float) -> Bound:
-    """Starting kernels bounds a step if the host is slower than the device, or the device does little else."""
-    if priced.host_s > priced.device_s or launch_s > max(compute_s, memory_s):
+    """Starting kernels bounds a step if the device waits for the host most of the time, or does little else."""
+    idle_s = priced.step_s - priced.device_s
+    if max(priced.host_s, idle_s) > priced.device_s or launch_s > max(compute_s, memory_s):
         return "host launch"
     return "compute" if compute_s >= memory_s else "memory bandwidth"
 

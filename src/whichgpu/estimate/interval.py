@@ -92,4 +92,5 @@ def host_weight(priced: Priced) -> float:
         return 0.0
     h: float = (host / longest) ** priced.step_norm
     d: float = (device / longest) ** priced.step_norm
-    return h / (h + d)
+    # Where the host waits inside of the step, the device is idle after each wait, whichever is slower on the whole.
+    return max(h / (h + d), 1 - device / priced.step_s)

@@ -12,6 +12,8 @@ from whichgpu.work.kernel import Kernel, Work
 from whichgpu.work.registry import rule_for
 
 OnUnknown = Literal["bound", "refuse"]
+# Stands in the order of a step's calls where it enters compiled code.
+ENTER = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +39,16 @@ class GraphWork:
 
     Attributes:
         counts: The calls.
-        compiled_calls: How often the step enters compiled code.
+        order: Indices into `counts` in the order the step makes the calls, `ENTER` where it enters compiled code.
     """
 
     counts: tuple[OpCount, ...]
-    compiled_calls: int = 0
+    order: tuple[int, ...] = ()
+
+    @property
+    def compiled_calls(self) -> int:
+        """How often the step enters compiled code."""
+        return self.order.count(ENTER)
 
     @property
     def flops(self) -> float:
@@ -121,13 +128,18 @@ def count_graph(graph: Graph, on_unknown: OnUnknown = "bound") -> GraphWork:
         from whichgpu.work.fusion import fuse_graph
 
         return fuse_graph(graph, on_unknown)
-    first: dict[tuple[object, ...], Op] = {}
-    calls: Counter[tuple[object, ...]] = Counter()
+    index: dict[tuple[object, ...], int] = {}
+    first: list[Op] = []
+    order: list[int] = []
     for op in graph.ops:
-        key = op.signature
-        first.setdefault(key, op)
-        calls[key] += op.repeat
-    return GraphWork(tuple(OpCount(op, count_op(op, on_unknown), calls[key]) for key, op in first.items()))
+        at = index.setdefault(op.signature, len(first))
+        if at == len(first):
+            first.append(op)
+        order += [at] * op.repeat
+    calls = Counter(order)
+    return GraphWork(
+        tuple(OpCount(op, count_op(op, on_unknown), calls[at]) for at, op in enumerate(first)), tuple(order)
+    )
 
 
 def _backward(work: Work) -> Work:

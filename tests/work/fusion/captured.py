@@ -33,7 +33,8 @@ def captured(make, *shapes, train=False, autocast=None):
 def launched(graph):
     """Return (loops, reductions, library calls) of each region, counters of one number left out, and loops' bytes."""
     regions, _ = compile_graph(graph)
-    return [(_numbers(region), sum(_bytes(launch) for launch in region if launch.nodes)) for region in regions]
+    found = [region.launches for region in regions]
+    return [(_numbers(region), sum(_bytes(launch) for launch in region if launch.nodes)) for region in found]
 
 
 def _numbers(region):

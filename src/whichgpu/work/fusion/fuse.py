@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 from whichgpu.graph import Graph, Op
-from whichgpu.work.count import GraphWork, OnUnknown, OpCount, count_op
+from whichgpu.work.count import ENTER, GraphWork, OnUnknown, OpCount, count_op
 from whichgpu.work.fusion.kernels import Launch, launches_of
 from whichgpu.work.fusion.layout import Layout, turns_channels_last
 from whichgpu.work.fusion.lowering import Lowering
@@ -13,7 +14,7 @@ from whichgpu.work.fusion.program import Program
 from whichgpu.work.fusion.rules import needs_memory, rule_of
 from whichgpu.work.fusion.schedule import group_nodes
 from whichgpu.work.fusion.uses import Uses, is_view
-from whichgpu.work.kernel import Kernel, Work
+from whichgpu.work.kernel import Work
 from whichgpu.work.traffic import is_channels_last
 
 
@@ -28,33 +29,49 @@ def fuse_graph(graph: Graph, on_unknown: OnUnknown = "bound") -> GraphWork:
         UnknownOpError: If an op has no work rule and `on_unknown` is "refuse".
     """
     regions, eager = compile_graph(graph)
-    counts = [*_eager_counts(eager, on_unknown), *_compiled_counts(regions, on_unknown)]
-    return GraphWork(tuple(counts), compiled_calls=len(regions))
+    calls = _Calls(on_unknown)
+    entered = {region.start: region.launches for region in regions}
+    for index, op in enumerate(graph.ops):
+        if index in entered:
+            calls.order.append(ENTER)
+            for launch in entered[index]:
+                calls.launch(launch)
+        if index in eager:
+            calls.call(op)
+    return calls.work()
 
 
-def compile_graph(graph: Graph) -> tuple[list[list[Launch]], list[Op]]:
-    """Return what each compiled region launches, in order, and the ops that run eagerly."""
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What a compiled region launches, in order, and the index of its first op."""
+
+    start: int
+    launches: list[Launch]
+
+
+def compile_graph(graph: Graph) -> tuple[list[Compiled], set[int]]:
+    """Return the compiled regions in order, and the indices of the ops that run eagerly."""
     uses = Uses(graph)
     forward = [op for op in graph.ops if op.phase == "forward"]
     is_turned = turns_channels_last(forward, is_inference=uses.is_inference)
     layout = Layout(is_turned and not _lies_channels_last(graph))
     build = Lowering(uses, layout, [needs_memory(op) for op in graph.ops])
     programs: list[Program] = []
-    compiled: set[int] = set()
+    eager = set(range(len(graph.ops)))
     for region in uses.regions:
         build.begin(region)
         for index in range(region.start, region.end):
             op = graph.ops[index]
             if uses.is_eager(index):
                 continue
-            compiled.add(index)
+            eager.discard(index)
             if not is_view(op):
                 build.at = index
                 rule_of(op)(build, op)
         programs.append(build.program)
     # Only now is it known what later regions need.
     launches = [launches_of(program, group_nodes(program)) for program in programs]
-    return launches, [op for index, op in enumerate(graph.ops) if index not in compiled]
+    return [Compiled(r.start, found) for r, found in zip(uses.regions, launches, strict=True)], eager
 
 
 def _lies_channels_last(graph: Graph) -> bool:
@@ -62,25 +79,33 @@ def _lies_channels_last(graph: Graph) -> bool:
     return any(is_channels_last(op.tensor("input")) for op in graph.ops if op.base_name == "aten.convolution")
 
 
-def _eager_counts(ops: list[Op], on_unknown: OnUnknown) -> list[OpCount]:
-    first: dict[tuple[object, ...], Op] = {}
-    calls: Counter[tuple[object, ...]] = Counter()
-    for op in ops:
-        first.setdefault(op.signature, op)
-        calls[op.signature] += op.repeat
-    return [OpCount(op, count_op(op, on_unknown), calls[key]) for key, op in first.items()]
+class _Calls:
+    """The calls of a step in order; what compiled code launches alike counts together, whatever ops it came from."""
 
+    def __init__(self, on_unknown: OnUnknown) -> None:
+        self.order: list[int] = []
+        self._on_unknown = on_unknown
+        self._index: dict[tuple[object, ...], int] = {}
+        self._made: list[tuple[Op, Work, bool]] = []
 
-def _compiled_counts(regions: list[list[Launch]], on_unknown: OnUnknown) -> list[OpCount]:
-    """Return the calls of compiled code; kernels that are alike count together, whatever ops they came from."""
-    first: dict[tuple[tuple[Kernel, ...], str], Launch] = {}
-    calls: Counter[tuple[tuple[Kernel, ...], str]] = Counter()
-    for launch in (launch for region in regions for launch in region):
-        bounded = count_op(launch.op, on_unknown).bounded
+    def call(self, op: Op) -> None:
+        """Append the call of an op."""
+        self._append(op.signature, op, None)
+
+    def launch(self, launch: Launch) -> None:
+        """Append what compiled code launches."""
+        bounded = count_op(launch.op, self._on_unknown).bounded
         key = (launch.kernels, launch.op.base_name if bounded else "")
-        first.setdefault(key, launch)
-        calls[key] += launch.op.repeat
-    return [
-        OpCount(launch.op, Work(launch.kernels, bounded=bool(key[1])), calls[key], compiled=True)
-        for key, launch in first.items()
-    ]
+        self._append(key, launch.op, Work(launch.kernels, bounded=bounded))
+
+    def _append(self, key: tuple[object, ...], op: Op, compiled: Work | None) -> None:
+        at = self._index.setdefault(key, len(self._made))
+        if at == len(self._made):
+            self._made.append((op, compiled or count_op(op, self._on_unknown), compiled is not None))
+        self.order += [at] * op.repeat
+
+    def work(self) -> GraphWork:
+        """Return the work of the step."""
+        calls = Counter(self.order)
+        counts = (OpCount(op, work, calls[at], compiled) for at, (op, work, compiled) in enumerate(self._made))
+        return GraphWork(tuple(counts), tuple(self.order))
