@@ -8,6 +8,7 @@ STAMP := $(VENV)/.installed
 .PHONY: run test bench graphs gpu-check calibrate accuracy clean
 
 run: $(STAMP)
+	$(BIN)/whichgpu compare --steps-per-epoch 2000 examples/nanogpt_style.py
 	$(BIN)/whichgpu compare
 
 test: $(STAMP)

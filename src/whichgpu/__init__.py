@@ -23,6 +23,9 @@ framework and not even NumPy. What was really trained on this machine comes from
 ``from whichgpu.devices.loader import ...``, never ``whichgpu.devices.loader``.
 """
 
+from importlib import import_module
+from typing import Any
+
 from whichgpu.capture import capture, phantom_gpu
 from whichgpu.comparison import Comparison, compare
 from whichgpu.devices import devices
@@ -48,7 +51,35 @@ __all__ = [
     "compare",
     "devices",
     "estimate",
+    "install",
+    "load_ipython_extension",
     "phantom_gpu",
     "workload",
     "workload_names",
 ]
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Take `%load_ext whichgpu`: from then on `%%whichgpu [options]` compares what its cell trains.
+
+    Args:
+        shell: The running `IPython.core.interactiveshell.InteractiveShell`.
+    """
+    # By name: the rooms above the command line must not depend on it.
+    import_module("whichgpu.cli.notebook").load(shell)
+
+
+def install(options: str = "") -> None:
+    """Watch what this program, or this notebook, trains; print the comparison once some seconds of steps are timed.
+
+    Call it before importing torch. Training goes on as it would have, its steps being what is measured here; for the
+    GPUs the program runs once more meanwhile, in a process of its own that stops after some steps and leaves its files
+    alone.
+
+    Args:
+        options: Of `whichgpu compare`, as on a command line: "--device T4 --epochs 3".
+
+    Raises:
+        OptionError: If an option makes no sense here.
+    """
+    import_module("whichgpu.cli.installed").install(options)

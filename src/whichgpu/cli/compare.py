@@ -208,16 +208,21 @@ class Request:
         from whichgpu.cli.output import tell
         from whichgpu.cli.own import keep_measured
         from whichgpu.cli.script_job import measurements, run
-        from whichgpu.errors import OptionError
 
-        for option, value in (("batch", self.batch), ("layout", self.layout)):
-            if value is not None:
-                raise OptionError(f"--{option} {value}: a script has its own; give the script's option after its name.")
+        self.check_script()
         found = run(call, options, use_cache=use_cache, say=say or tell)
         measured = measurements(found)
         for measurement in measured:
             keep_measured(measurement, found.job, self.no_own_measurements)
         return self.compare(found.job, measured)
+
+    def check_script(self) -> None:
+        """Raise `OptionError` if a batch or layout is asked for, which is a script's to decide."""
+        from whichgpu.errors import OptionError
+
+        for option, value in (("batch", self.batch), ("layout", self.layout)):
+            if value is not None:
+                raise OptionError(f"--{option} {value}: a script has its own; give the script's option after its name.")
 
     def predict(self, name: str) -> tuple[Job, Comparison]:
         """Return the job `name` and its comparison, this machine's CPU predicted too."""

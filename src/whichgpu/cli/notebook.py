@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from whichgpu.capture.script import ScriptCall
+    from whichgpu.capture.script import ScriptOptions
+    from whichgpu.cli.compare import Request
     from whichgpu.comparison import Comparison
 
 NAME = "whichgpu"
@@ -20,7 +22,7 @@ def load(shell: Any) -> None:
     Args:
         shell: The running `InteractiveShell`.
     """
-    from whichgpu.capture.script.as_notebook import RUNNING
+    from whichgpu.capture.script.child import RUNNING
 
     if RUNNING not in os.environ:
         shell.register_magic_function(lambda line, cell: compare_cell(shell, line, cell), "cell", NAME)
@@ -39,23 +41,24 @@ def compare_cell(shell: Any, line: str, cell: str) -> None:
     Raises:
         UsageError: Of IPython, which shows its message alone, if an option is wrong or no step was seen.
     """
-    import click
+    import typer
     from IPython.core.error import UsageError
 
     from whichgpu.capture.script import ScriptCall
     from whichgpu.errors import ScriptError, WhichGpuError
 
     try:
-        found = compare_call(line, ScriptCall.of_cells([*cells_before(shell), cell]))
+        wanted = asked(line)
+        call = ScriptCall.of_cells([*cells_before(shell), cell])
+        found = wanted.request.script(call, wanted.options, wanted.use_cache, say)
     except ScriptError as error:
-        sys.stderr.write(f"{error.details}\n")
+        say(error.details)
         raise UsageError(str(error)) from None
-    except (WhichGpuError, ValueError) as error:
+    except WhichGpuError as error:
         raise UsageError(str(error)) from None
-    except click.exceptions.Exit:
+    except typer.Exit:
+        # It was asked for help, and gave it.
         return
-    except click.ClickException as error:
-        raise UsageError(error.format_message()) from None
     show(found)
 
 
@@ -65,13 +68,38 @@ def cells_before(shell: Any) -> list[str]:
     return [cell for cell in before if cell.strip()]
 
 
-def compare_call(line: str, call: ScriptCall) -> Comparison:
-    """Return the comparison of `call` with options of `whichgpu compare`.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What options of `whichgpu compare` ask for.
+
+    Attributes:
+        request: What is compared.
+        options: What they say about the program.
+        use_cache: Whether what was kept of it will do.
+    """
+
+    request: Request
+    options: ScriptOptions
+    use_cache: bool
+
+    def check_in_place(self) -> None:
+        """Raise `OptionError` if an option makes no sense for a program that already runs."""
+        from whichgpu.cli.script_job import check_options
+        from whichgpu.errors import OptionError
+
+        self.request.check_script()
+        check_options(self.options)
+        if self.options.step_marker:
+            raise OptionError("--step-marker is of `whichgpu compare SCRIPT`: a program that runs cannot be marked.")
+
+
+def asked(line: str) -> Asked:
+    """Return what options of `whichgpu compare` ask for.
 
     Raises:
-        OptionError: If an option makes no sense for a cell.
-        ScriptError: If no step was seen.
+        OptionError: If one is not known, has no such value or makes no sense where a table is shown of what runs here.
     """
+    import typer
     from typer.main import get_command
 
     from whichgpu.capture.script import ScriptOptions
@@ -79,12 +107,18 @@ def compare_call(line: str, call: ScriptCall) -> Comparison:
     from whichgpu.cli.main import app
     from whichgpu.errors import OptionError
 
+    # Typer brings click, in newer releases one of its own.
+    bad_usage: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
     command: Any = get_command(app)
-    context = command.commands["compare"].make_context(f"%%{NAME}", shlex.split(line))
-    given = context.params
+    try:
+        given = command.commands["compare"].make_context(f"%%{NAME}", shlex.split(line)).params
+    except bad_usage as error:
+        raise OptionError(error.format_message()) from None
+    except ValueError as error:
+        raise OptionError(f"{line}: {error}.") from None
     for name in ("jobs", "output", "form"):
         if given[name]:
-            raise OptionError(f"%%{NAME} compares its cell alone and shows a table: leave out {given[name]}.")
+            raise OptionError(f"%%{NAME} compares one job and shows a table: leave out {given[name]}.")
     request = Request(
         devices_asked(given["device"] or [], given["device_file"] or []),
         *(given[name] for name in ("batch", "precision", "layout", "epochs", "allow_fallback")),
@@ -99,7 +133,7 @@ def compare_call(line: str, call: ScriptCall) -> Comparison:
         phantom_only=given["phantom_only"] or given["no_measure"],
         seconds=given["measure_seconds"],
     )
-    return request.script(call, options, not given["no_cache"], _say)
+    return Asked(request, options, not given["no_cache"])
 
 
 def show(found: Comparison) -> None:
@@ -113,5 +147,6 @@ def show(found: Comparison) -> None:
     publish({"text/plain": text, "text/html": found._repr_html_()})
 
 
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+def say(line: str) -> None:
+    """Tell a person who sits before a notebook what is going on."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201

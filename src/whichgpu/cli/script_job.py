@@ -32,24 +32,35 @@ def run(
     """
     from whichgpu.capture.script import run_script
     from whichgpu.capture.torch_versions import require_torch
-    from whichgpu.measure.memory import USABLE, available_host_bytes
 
-    if not options.timeout_s > 0:
-        raise OptionError(f"--timeout is {options.timeout_s:g}; expected more than 0.")
-    if options.step_marker and not all(options.step_marker.partition(":")):
-        raise OptionError(
-            f"--step-marker is {options.step_marker!r}; expected module:function, such as __main__:train_step."
-        )
+    check_options(options)
     cache = kept_scripts()
     kept = cache.find(call, options) if use_cache else None
     if kept is not None:
         say(f"{call.name} has not changed: taken from {cache.folder}; --no-cache runs it again")
         return kept
     require_torch()
-    free = available_host_bytes()
-    found = run_script(call, options, None if free is None else USABLE * free, say)
+    found = run_script(call, options, free_bytes(), say)
     cache.keep(call, options, found)
     return found
+
+
+def check_options(options: ScriptOptions) -> None:
+    """Raise `OptionError` if the time limit is not positive, or the step marker names no function."""
+    if not options.timeout_s > 0:
+        raise OptionError(f"--timeout is {options.timeout_s:g}; expected more than 0.")
+    if options.step_marker and not all(options.step_marker.partition(":")):
+        raise OptionError(
+            f"--step-marker is {options.step_marker!r}; expected module:function, such as __main__:train_step."
+        )
+
+
+def free_bytes() -> float | None:
+    """Return the memory a pass may take; None where the system does not tell."""
+    from whichgpu.measure.memory import USABLE, available_host_bytes
+
+    free = available_host_bytes()
+    return None if free is None else USABLE * free
 
 
 def kept_scripts() -> ScriptCache:

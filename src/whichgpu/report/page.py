@@ -34,6 +34,8 @@ def print_on(page: Page, blocks: Sequence[RenderableType]) -> str:
         file=StringIO(),
         width=max(page.width, MIN_WIDTH),
         force_terminal=page.color,
+        # In a notebook rich would show what it prints, and give back nothing.
+        force_jupyter=False,
         color_system="standard" if page.color else None,
         highlight=False,
         markup=False,

@@ -5,7 +5,6 @@ Cells before the last only prepare it: one that trains is left at its first step
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ from whichgpu.capture.script.call import ScriptCall
 from whichgpu.capture.script.stopped import Stopped
 from whichgpu.capture.script.watch import ScriptWatch
 
-# Set while cells run again: our own magics and hooks do nothing then.
-RUNNING = "WHICHGPU_RUNS_CELLS"
 # Magics that change the installation, or that are ours.
 _LEFT_OUT = {"line": ("pip", "conda", "mamba", "uv"), "cell": ("whichgpu",)}
 
@@ -29,7 +26,6 @@ def run_cells(call: ScriptCall, watch: ScriptWatch) -> None:
     """
     from IPython.core.interactiveshell import InteractiveShell
 
-    os.environ[RUNNING] = "1"
     sys.argv = ["notebook"]
     sys.path[0:0] = [str(Path.cwd())]
     shell: Any = InteractiveShell.instance()

@@ -21,6 +21,8 @@ from whichgpu.capture.script.outcome import PassOutcome
 from whichgpu.capture.script.request import PassRequest
 from whichgpu.errors import WhichGpuError
 
+# Set in a pass: a program that asks to be watched is watched already.
+RUNNING = "WHICHGPU_PASS"
 RESULT = "result.json"
 # Frames of what runs a notebook's cells.
 _OF_IPYTHON = f"{os.sep}IPython{os.sep}core{os.sep}"
@@ -82,6 +84,7 @@ def _run(request: PassRequest, place: _Place) -> None:
     from whichgpu.capture.script.stopped import Stopped
 
     try:
+        os.environ[RUNNING] = "1"
         os.chdir(request.call.folder)
         made = _pass(request, place)
         from whichgpu.capture.script.as_main import run_as_main

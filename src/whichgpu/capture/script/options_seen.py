@@ -11,13 +11,18 @@ from whichgpu.capture.script.seen import Seen
 
 
 def install(patches: Patches, seen: Seen) -> None:
-    """Note what is asked for; torch.compile gives the model back as it is."""
+    """Note all of it; torch.compile gives the model back as it is."""
 
     def compile_nothing(model: Any = None, *args: Any, **kwargs: Any) -> Any:
         seen.compile_requested = True
         return model if model is not None else (lambda function: function)
 
     patches.set(torch, "compile", compile_nothing)
+    watch_precision(patches, seen)
+
+
+def watch_precision(patches: Patches, seen: Seen) -> None:
+    """Note loss scaling and autocast, and leave them as they are."""
     plain_step = torch.amp.GradScaler.step
 
     def step(scaler: Any, *args: Any, **kwargs: Any) -> Any:

@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 
 from whichgpu.capture.script.call import ScriptCall
 from whichgpu.capture.script.child_process import run_pass
-from whichgpu.capture.script.epoch import added_up, epoch_seen
+from whichgpu.capture.script.epoch import Epoch, added_up, epoch_seen
 from whichgpu.capture.script.host_memory import host_bytes
 from whichgpu.capture.script.job_of import job_of, time_notes, timed_steps
 from whichgpu.capture.script.launcher import launch_of
 from whichgpu.capture.script.outcome import PassOutcome, Status
 from whichgpu.capture.script.request import PassKind, PassRequest
 from whichgpu.capture.script.script_run import ScriptRun
+from whichgpu.capture.script.seen import Seen
 from whichgpu.errors import ScriptError
-from whichgpu.graph import job_from_document
+from whichgpu.graph import Job, job_from_document
 from whichgpu.units import binary_bytes, duration
 
 _NAMES: dict[PassKind, str] = {"phantom": "the phantom pass", "real": "the real pass"}
@@ -29,6 +30,7 @@ _STARTED = (
 )
 NOT_ASKED = "Not measured here: --phantom-only."
 _MOST_NAMED = 3
+TIMED_COMPILED = "The steps timed here are those of the program itself, with what torch.compile made of them."
 _VERBS: dict[Status, str] = {
     "failed": "failed",
     "host": "cannot follow it",
@@ -82,36 +84,77 @@ def run_script(
     Raises:
         ScriptError: If the phantom pass brought no step, with the script's own traceback.
     """
+    job, epoch, seen = _recorded(call, options, memory_bytes, tell)
+    needed = host_bytes(job.graph)
+    if options.phantom_only:
+        return _not_measured(job, seen, NOT_ASKED)
+    if memory_bytes is not None and needed > memory_bytes:
+        why = (
+            f"Not measured here: a step needs about {binary_bytes(needed)}, and {binary_bytes(memory_bytes)} are free."
+        )
+        tell(why)
+        return _not_measured(job, seen, why)
+    tell(f"{call.name}: real pass, timing steps on this CPU for about {duration(options.seconds)}")
+    real = _real_pass(call, options, memory_bytes, added_up(seen))
+    found = _with_times(job, epoch, seen, real)
+    if found is None:
+        why = f"Not measured here: {_why(real, 'real').rstrip('.')}."
+        tell(why)
+        return _not_measured(job, seen, why)
+    return found
+
+
+def run_beside(
+    call: ScriptCall,
+    options: ScriptOptions,
+    memory_bytes: float | None,
+    real: PassOutcome,
+    tell: Callable[[str], None] = lambda line: None,
+) -> ScriptRun:
+    """Run the phantom pass of a program that runs by itself, and return the job it is.
+
+    Args:
+        call: The program.
+        options: What the user says about it.
+        memory_bytes: Memory the pass may take; None for no limit.
+        real: What was timed of the program's own steps.
+        tell: Takes a line about what is going on.
+
+    Raises:
+        ScriptError: If the phantom pass brought no step, with the script's own traceback.
+    """
+    job, epoch, seen = _recorded(call, options, memory_bytes, tell)
+    if options.phantom_only or real.error:
+        return _not_measured(job, seen, NOT_ASKED if options.phantom_only else f"Not measured here: {real.error}")
+    if seen.compile_requested:
+        real.seen.tell(TIMED_COMPILED)
+    found = _with_times(job, epoch, seen, real)
+    return _not_measured(job, seen, "Not measured here: no step of it was timed.") if found is None else found
+
+
+def _recorded(
+    call: ScriptCall, options: ScriptOptions, memory_bytes: float | None, tell: Callable[[str], None]
+) -> tuple[Job, Epoch, Seen]:
     tell(f"{call.name}: phantom pass, recording a step as a GPU would run it")
     phantom = _phantom_pass(call, options, memory_bytes)
     if phantom.job is None:
         raise _error(call, phantom, "phantom")
-    recorded = job_from_document(phantom.job)
-    seen = phantom.seen
-    epoch = epoch_seen(seen, options.steps_per_epoch, options.samples_per_step)
-    needed = host_bytes(recorded.graph)
-    job = job_of(recorded, seen, epoch)
-    notes: list[str] = []
-    timed = None
-    if options.phantom_only:
-        notes.append(NOT_ASKED)
-    elif memory_bytes is not None and needed > memory_bytes:
-        notes.append(
-            f"Not measured here: a step needs about {binary_bytes(needed)}, and {binary_bytes(memory_bytes)} are free."
-        )
-        tell(notes[-1])
-    else:
-        tell(f"{call.name}: real pass, timing steps on this CPU for about {duration(options.seconds)}")
-        real = _real_pass(call, options, memory_bytes, added_up(seen))
-        # What both passes tell is told of the job.
-        real.seen.notes = [note for note in real.seen.notes if note not in job.notes]
-        timed = timed_steps(real, job.precision)
-        if timed is None:
-            notes.append(f"Not measured here: {_why(real, 'real').rstrip('.')}.")
-            tell(notes[-1])
-        else:
-            notes += time_notes(timed, epoch.loader.workers if epoch.loader else 0)
+    epoch = epoch_seen(phantom.seen, options.steps_per_epoch, options.samples_per_step)
+    return job_of(job_from_document(phantom.job), phantom.seen, epoch), epoch, phantom.seen
+
+
+def _with_times(job: Job, epoch: Epoch, seen: Seen, real: PassOutcome) -> ScriptRun | None:
+    # What both passes tell is told of the job.
+    real.seen.notes = [note for note in real.seen.notes if note not in job.notes]
+    timed = timed_steps(real, job.precision)
+    if timed is None:
+        return None
+    notes = time_notes(timed, epoch.loader.workers if epoch.loader else 0)
     return ScriptRun(replace(job, notes=(*job.notes, *notes)), timed, tuple(seen.files))
+
+
+def _not_measured(job: Job, seen: Seen, why: str) -> ScriptRun:
+    return ScriptRun(replace(job, notes=(*job.notes, why)), None, tuple(seen.files))
 
 
 def _request(call: ScriptCall, kind: PassKind, options: ScriptOptions) -> PassRequest:

@@ -25,6 +25,7 @@ class ScriptWatch:
         interval: What happened since the last step ended.
         in_backward: Whether a backward pass runs.
         in_optimizer: Whether an optimizer's step runs.
+        evaluation: What answers calls of models without gradients.
         is_armed: Whether steps count; where they do not, the first one ends what runs.
         on_training_call: Called before a model is called with gradients.
         on_evaluated: Called after a model was called without.
@@ -46,7 +47,7 @@ class ScriptWatch:
         self._on_step = on_step
         self._process = os.getpid()
         self._since = time.perf_counter()
-        self._evaluation = Evaluation(self.seen)
+        self.evaluation = Evaluation(self.seen)
         self._is_in_model = False
 
     @property
@@ -68,7 +69,7 @@ class ScriptWatch:
         self.interval.seconds = now - self._since
         ended, self.interval = self.interval, Interval()
         self.seen.intervals.append(ended)
-        self._evaluation.trained(self.interval)
+        self.evaluation.trained(self.interval)
         self._on_step(ended)
         # What was done about the step is none of the next one's time.
         self._since = time.perf_counter()
@@ -79,7 +80,7 @@ class ScriptWatch:
         self.restart(in_a_step=False)
         self.interval = Interval()
         self._since = time.perf_counter()
-        self._evaluation.trained(self.interval)
+        self.evaluation.trained(self.interval)
 
     def close_part(self, times: float) -> None:
         """Close an interval of which a part has happened, as if that had happened `times` times."""
@@ -137,17 +138,17 @@ class ScriptWatch:
         if next(module.parameters(), None) is None:
             return plain(module, *args, **kwargs)
         try:
-            return self._evaluation.answer(plain, module, args, kwargs)
+            return self.evaluation.answer(plain, module, args, kwargs)
         finally:
             self.interval.evaluation_calls += 1
-            self._evaluation.evaluated(self.interval)
+            self.evaluation.evaluated(self.interval)
             if self.on_evaluated is not None:
                 self.on_evaluated()
 
     def _note_trained(self) -> None:
-        if self._evaluation.is_apart and self.on_apart is not None:
+        if self.evaluation.is_apart and self.on_apart is not None:
             self.on_apart()
-        self._evaluation.trained(self.interval)
+        self.evaluation.trained(self.interval)
 
     def _backward(self, plain: Any, *, fills_gradients: bool) -> Any:
         def backward(*args: Any, **kwargs: Any) -> Any:

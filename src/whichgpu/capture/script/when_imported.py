@@ -52,7 +52,7 @@ class _Finder(MetaPathFinder):
 
         def exec_module(module: ModuleType) -> None:
             # Whoever reads the module's loader later finds it as it was.
-            del loader.exec_module
+            loader.__dict__.pop("exec_module", None)
             plain(module)
             action(module)
 
