@@ -318,10 +318,11 @@ def test_frozen_parameters_are_parameters(phantom, record):
     assert kinds.count("parameter") == 2
 
 
-def test_torch_compile_is_left_out_and_told(phantom, record):
+def test_what_torch_compile_makes_counts_as_compiled(phantom, record):
     layer = torch.compile(nn.Linear(2, 2).cuda())
     job = record(lambda: layer(torch.ones(1, 2, device="cuda")))
     assert any("torch.compile" in note for note in job.notes)
+    assert job.graph.mode == "fused"
 
 
 def test_outside_of_the_phantom_gpu():

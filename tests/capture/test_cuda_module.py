@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from whichgpu.work import count_graph
+
 pytestmark = pytest.mark.usefixtures("phantom")
 
 
@@ -162,10 +164,14 @@ def test_a_cuda_graph_is_replayed(record, names):
         graph.replay()
 
     job = record(step)
-    launched = {name: count for name, count in names(job).items() if name != "memcpy.h2d"}
+    host = ("memcpy.h2d", "cuda.graph_launch")
+    launched = {name: count for name, count in names(job).items() if name not in host}
     layer.zero_grad()
     assert launched == names(record(lambda: layer(static).sum().backward() or layer.zero_grad()))
-    assert names(job)["memcpy.h2d"] == 1
+    assert names(job)["memcpy.h2d"] == names(job)["cuda.graph_launch"] == 1
+    work = count_graph(job.graph)
+    assert (work.graph_launches, work.host_calls) == (1, 1)
+    assert {count.op.name for count in work.counts if not count.replayed} == {"memcpy.h2d"}
     assert names(job)["aten.addmm.default"] == names(job)["aten.mm.default"] == 1
     assert any("CUDA graphs" in note for note in job.notes)
 

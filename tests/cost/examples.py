@@ -63,6 +63,7 @@ def ideal(**changes) -> Efficiencies:
         "source": "made up",
     }
     times = ("op_us", "launch_us", "view_us", "synchronization_us", "compiled_launch_us", "compiled_call_us")
+    times += ("graph_launch_us", "compile_begin_s", "compile_op_ms", "compile_kernel_ms")
     host = {**dict.fromkeys(times, 0.0), "source": "made up"}
     family = {
         "name": "any",
@@ -83,7 +84,7 @@ def ideal(**changes) -> Efficiencies:
             "tiles": [{"name": "Ampere", "single": TILES, "batched": TILES} | changes.get("tiles", {})],
             "software": changes.get("software", []),
             "family": [family | changes.get("family", {}), family | {"cpu": True}],
-            "spread": dict.fromkeys(("device", "family", "vendor", "none", "cpu", "host"), spread),
+            "spread": dict.fromkeys(("device", "family", "vendor", "none", "cpu", "host", "compile"), spread),
         }
     )
 

@@ -228,6 +228,12 @@ def test_on_a_cpu_products_are_not_tiled():
     [
         ({"tdp_w": None}, matmul(64, 64, 64), "power limit is unknown"),
         ({"multiprocessors": None}, matmul(64, 64, 64), "number of multiprocessors is unknown"),
+        ({"l2_bytes": None}, elementwise(64), "size of its cache is unknown"),
+        (
+            {"flops_per_s": {"fp32": 1e12, "fp8": 3e13}},
+            matmul(64, 64, 64, dtype="float8_e4m3fn"),
+            "nothing was measured",
+        ),
         ({"flops_per_s": {"fp32": 2e12}}, matmul(64, 64, 64), "fp16 matrix math is priced at the fp32 rate"),
         ({"flops_per_s": {"fp16": 2e12}}, elementwise(10), "FP32 rate is unknown"),
         ({}, matmul(64, 64, 64, dtype="float64"), "float64 matrix math is priced at the float32 rate"),
@@ -238,7 +244,7 @@ def test_what_a_device_file_does_not_say_is_assumed_aloud(change, kernel, words)
 
 
 def test_nothing_is_assumed_where_everything_is_known():
-    assert priced(matmul(64, 64, 64)).assumptions == ()
+    assert priced(matmul(64, 64, 64), replace(DEVICE, l2_bytes=16e6)).assumptions == ()
 
 
 def test_with_an_unknown_number_of_multiprocessors_a_product_still_takes_its_time():

@@ -7,7 +7,7 @@ from whichgpu.cost.kernel_table import KernelTable
 from whichgpu.cost.roofline import price_table
 from whichgpu.graph import precision
 from whichgpu.work import Work
-from whichgpu.work.count import ENTER, GraphWork, OpCount
+from whichgpu.work.count import ENTER, REPLAY, GraphWork, OpCount
 
 HOST = ideal(host={"op_us": 10.0, "launch_us": 5.0, "view_us": 2.0, "synchronization_us": 30.0})
 # 1e6 elements read and written in float32: 8 MB at 1 TB/s, 8 us; a hundredth of that and a hundred times as much.
@@ -66,3 +66,19 @@ def test_a_step_takes_no_less_than_either_timeline():
     for calls in ("sw", "lw", "slsw", "lslswllw", "wwww"):
         found = step(calls)
         assert found.step_s >= max(found.host_s, found.device_s)
+
+
+def test_the_host_starts_a_cuda_graph_and_none_of_its_kernels():
+    host = ideal(host={"op_us": 10.0, "graph_launch_us": 7.0, "synchronization_us": 30.0})
+    counts = (
+        OpCount(None, Work((SMALL,)), 100, replayed=True),
+        OpCount(None, Work((SMALL,), synchronizes=True), 1),
+    )
+
+    def priced(*order):
+        table = KernelTable.of(GraphWork(counts, order))
+        return price_table(table, DEVICE, precision("fp32"), host)
+
+    # 100 kernels of 1 us each after 7 us, then one that waits: 7 + 101 + 30 us.
+    assert priced(REPLAY, *[0] * 100, 1).step_s == pytest.approx(138e-6, rel=1e-2)
+    assert priced(REPLAY, *[0] * 100, 1).host_s == pytest.approx(47e-6)

@@ -11,12 +11,13 @@ import torch
 from whichgpu.capture.phantom_tensor import CUDA
 from whichgpu.capture.recorder import Recorder
 from whichgpu.graph import Op, Tensor
+from whichgpu.graph.op import GRAPH_LAUNCH, REPLAYED
 
 if TYPE_CHECKING:
     from whichgpu.capture.fake_device import FakeDevice
     from whichgpu.graph import Phase
 
-NOTE = "The step uses CUDA graphs; its kernels are priced as if the host launched each of them."
+NOTE = "The step uses CUDA graphs: the host launches each of them once, not its kernels."
 
 
 class _Tape(Recorder):
@@ -40,7 +41,7 @@ class _Tape(Recorder):
 
     def append(self, op: Op) -> None:
         """Append one op."""
-        self.ops.append(replace(op, phase=_phase_of(op)))
+        self.ops.append(replace(op, phase=_phase_of(op), attributes={**op.attributes, REPLAYED: True}))
 
     def _tensor(self, tensor: torch.Tensor) -> Tensor:
         # Memory of a graph lies in its pool for as long as the graph lives, not in storages of its tensors.
@@ -88,6 +89,7 @@ def graph_class(device: FakeDevice, tell: Callable[[str], None]) -> type:
         def replay(self) -> None:
             """Launch the ops again."""
             if device.recorder is not None:
+                device.recorder.append(Op(GRAPH_LAUNCH, {}, ()))
                 for op in self._ops:
                     device.recorder.append(op)
 

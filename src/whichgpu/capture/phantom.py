@@ -38,10 +38,12 @@ class Phantom:
 
     Attributes:
         device: Its dispatcher.
+        compiles: Whether the program asked for torch.compile.
         notes: What it had to leave out, for the reader of a result.
     """
 
     def __init__(self) -> None:
+        self.compiles = False
         self.device = FakeDevice()
         self.functions = PhantomFunctions(self.device)
         self.notes = self.device.notes
@@ -103,6 +105,11 @@ def switched_on() -> Iterator[Phantom]:
         _active.remove(phantom)
 
 
+def fuses(backend: Any = "inductor", disable: bool = False, **kwargs: Any) -> bool:
+    """Return whether a call of torch.compile with these options makes kernels of its own."""
+    return not disable and backend not in ("eager", "aot_eager")
+
+
 def _install_torch(patches: Patches, phantom: Phantom, autocast: Autocast) -> None:
     patches.set(
         torch,
@@ -136,7 +143,9 @@ def _install_torch(patches: Patches, phantom: Phantom, autocast: Autocast) -> No
     patches.set(pin_memory, "pin_memory", lambda data, device=None: data)
 
     def compile_nothing(model: Any = None, **kwargs: Any) -> Any:
-        phantom.tell("torch.compile was left out: the step is captured as eager PyTorch runs it.")
+        if fuses(**kwargs):
+            phantom.compiles = True
+            phantom.tell("torch.compile is asked for: the whole step is priced as compiled.")
         return model if model is not None else (lambda function: function)
 
     patches.set(torch, "compile", compile_nothing)

@@ -71,6 +71,8 @@ def record_jobs(steps: Iterable[tuple[Callable[[], Any], int]], about: Job) -> I
             finally:
                 recording.stop()
             graph = recording.graph()
+            if phantom.compiles:
+                graph = replace(graph, mode="fused")
             del result, step
             if not uses_device(graph):
                 raise CaptureError(

@@ -58,6 +58,14 @@ def compare(
         str | None, typer.Option(metavar="NAME", help="fp32, tf32, amp-fp16, amp-bf16 or bf16. Default: the job's own.")
     ] = None,
     layout: Annotated[str | None, typer.Option(metavar="NAME", help="nchw or channels_last, for image models.")] = None,
+    compiled: Annotated[
+        bool | None,
+        typer.Option(
+            "--compile/--no-compile",
+            help="Price the step as torch.compile makes it, or as it runs without. Default: what the job asks for.",
+            show_default=False,
+        ),
+    ] = None,
     epochs: Annotated[int, typer.Option(metavar="N", help="Passes over the data.")] = 1,
     form: Annotated[
         Format | None, typer.Option("--format", help="Default: what the name given to -o ends in, else table.")
@@ -111,7 +119,9 @@ def compare(
         )
     names = jobs or ([] if call else list(DEFAULT_JOBS))
     asked = devices_asked(device or [], device_file or [])
-    request = Request(asked, batch, precision, layout, epochs, allow_fallback, no_own_measurements, ignore_memory)
+    request = Request(
+        asked, batch, precision, layout, epochs, allow_fallback, no_own_measurements, ignore_memory, compiled
+    )
     predicted = [request.predict(name) for name in names]
 
     chosen = form.value if form else place.default_format
@@ -160,6 +170,7 @@ class Request:
         allow_fallback: Whether a device without the precision may run another.
         no_own_measurements: Whether to neither use nor keep what was measured on this machine.
         ignore_memory: Whether a device with too little memory is compared as if it had enough.
+        compiled: Whether torch.compile makes the step, or None for what the job asks for.
     """
 
     devices: list[Device | str] | None
@@ -170,6 +181,7 @@ class Request:
     allow_fallback: bool
     no_own_measurements: bool = False
     ignore_memory: bool = False
+    compiled: bool | None = None
 
     def compare(self, job: Job, measurements: Sequence[Measurement] = ()) -> Comparison:
         """Return the comparison of one job."""
@@ -177,7 +189,7 @@ class Request:
         from whichgpu.comparison import compare
 
         return compare(
-            job,
+            job if self.compiled is None else _made(job, self.compiled),
             self.devices,
             measurements=measurements,
             epochs=self.epochs,
@@ -213,7 +225,7 @@ class Request:
         found = run(call, options, use_cache=use_cache, say=say or tell)
         measured = measurements(found)
         for measurement in measured:
-            keep_measured(measurement, found.job, self.no_own_measurements)
+            keep_measured(measurement, _made(found.job, compiled=False), self.no_own_measurements)
         return self.compare(found.job, measured)
 
     def check_script(self) -> None:
@@ -245,6 +257,11 @@ class Request:
             keep_built_in(measurement, self.no_own_measurements)
         comparison = self.compare(job, found.measurements) if found.measurements else predicted
         return replace(comparison, notes=(*comparison.notes, *found.notes)), found.interrupted
+
+
+def _made(job: Job, compiled: bool) -> Job:
+    """Return `job` with its step compiled or eager."""
+    return replace(job, graph=replace(job.graph, mode="fused" if compiled else "eager"))
 
 
 def devices_asked(names: Sequence[str], files: Sequence[Path]) -> list[Device | str] | None:

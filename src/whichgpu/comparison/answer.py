@@ -7,12 +7,15 @@ from math import inf
 
 from whichgpu.comparison.cells import rough_duration, times
 from whichgpu.comparison.comparison import Comparison, Row
+from whichgpu.comparison.compiling import Compiling, sentence
 from whichgpu.units import usd
 
 # Below this, a prediction cannot tell a gain from its own error.
 WORTH_IT = 1.2
 # Devices this close to the fastest one count as fast as it: of these the cheapest is named.
 AS_FAST = 1.05
+# Share of a step that torch.compile must save to be proposed to whom has not asked for it.
+_GAIN_TOLD = 0.1
 
 _WHY = {
     "compute": "arithmetic takes most of the step (peak FLOP/s decide)",
@@ -22,7 +25,27 @@ _WHY = {
 
 
 def answer(comparison: Comparison) -> tuple[str, ...]:
-    """Return one to three sentences; those about money and the reason only where something is known."""
+    """Return one to four sentences; those about money, the reason and compiling only where something is known."""
+    return (*_answer(comparison), *_compiling(comparison))
+
+
+def compile_note(comparison: Comparison) -> tuple[str, ...]:
+    """Return whether torch.compile would pay, where the answer says nothing of it because it would not."""
+    found = comparison.compiling
+    return () if found is None or _is_answer(found) else (sentence(found),)
+
+
+def _compiling(comparison: Comparison) -> tuple[str, ...]:
+    found = comparison.compiling
+    return (sentence(found),) if found is not None and _is_answer(found) else ()
+
+
+def _is_answer(found: Compiling) -> bool:
+    """Return whether compiling is asked for, or would be worth asking for."""
+    return found.compiled or (found.pays is True and found.gain >= _GAIN_TOLD)
+
+
+def _answer(comparison: Comparison) -> tuple[str, ...]:
     gpus = [r for r in comparison.rows if r.accelerator and not comparison.withholds(r)]
     here = next((r for r in comparison.rows if r.device == comparison.reference), None)
     if not gpus:

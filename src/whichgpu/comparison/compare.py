@@ -8,6 +8,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from whichgpu.comparison.comparison import THIS_CPU, Comparison, JobSummary, Row, RowMemory
+from whichgpu.comparison.compiling import Compiling, compiling
 from whichgpu.comparison.measured import measured_row, prediction_note
 from whichgpu.comparison.money import offer_notes, row_offer, usd_for
 from whichgpu.devices import DEFAULT_DEVICES, find_device, this_cpu
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from whichgpu.memory import Footprint
 
 ALL = "all"
+# Beginning of the source of jobs that torch.compile can compile.
+_COMPILES = "torch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +84,10 @@ def compare(
 
     # The reference may run what it can: it is there to be compared with, not to be chosen. One call counts the graph
     # once for all devices.
-    here = this_cpu()
-    reference, *estimates = estimate_all(job, (here, *chosen), precision=precision, allow_fallback=True, own=own)
+    here, is_torch = this_cpu(), job.source.startswith(_COMPILES)
+    reference, *estimates = estimate_all(
+        job, (here, *chosen), precision=precision, allow_fallback=True, own=own, both_ways=is_torch
+    )
 
     today = date.today()
     rows = [measured_row(m, job, here, today) for m in measurements]
@@ -94,17 +99,38 @@ def compare(
         checked = replace(measured_cpu, notes=(*measured_cpu.notes, *_prediction_beside(measured_cpu, job, here)))
         rows = [checked if r is measured_cpu else r for r in rows]
         reference_step_s = measured_cpu.step_s
+    told = estimates if is_torch else []
     known = {r.device for r in rows if r.kind == "predicted"}
     for device, predicted in zip(chosen, estimates, strict=True):
         if device.name not in known:
             rows.append(_predicted_row(predicted, device, today, device.short_name))
-    return Comparison(
+    comparison = Comparison(
         job=_summary(job, reference, wanted.name, epochs),
         rows=tuple(_over_epochs(replace(r, speedup=reference_step_s / r.step_s), epochs) for r in rows),
         reference=here.name if measured_cpu is None else measured_cpu.device,
         interval_level=reference.interval.level,
         notes=(*job.notes, *_left_out_note(left_out, wanted.name)),
         ignore_memory=ignore_memory,
+    )
+    return replace(comparison, compiling=_compiling(comparison, told))
+
+
+def _compiling(comparison: Comparison, estimates: Sequence[Estimate]) -> Compiling | None:
+    """Return whether torch.compile pays on the GPU on which the compared step is fastest."""
+    by_device = {e.device: e for e in estimates}
+    rows = [r for r in comparison.rows if r.accelerator and r.device in by_device and not comparison.withholds(r)]
+    if not rows:
+        return None
+    row = min(rows, key=lambda r: r.step_s)
+    found, job = by_device[row.device], comparison.job
+    assert found.eager_step_s is not None and found.compiled_step_s is not None and found.compile_time is not None
+    return compiling(
+        compiled=job.compiled,
+        device=row.label,
+        eager_step_s=found.eager_step_s,
+        compiled_step_s=found.compiled_step_s,
+        time=found.compile_time,
+        job_steps=None if job.steps_per_epoch is None else job.steps_per_epoch * job.epochs,
     )
 
 
@@ -124,7 +150,8 @@ def _choose(devices: Sequence[Device | str] | None) -> list[_Choice]:
 def _prediction_beside(measured: Row, job: Job, here: Device) -> tuple[str, ...]:
     """Return what would have been predicted for this machine's CPU; nothing if its precision cannot be derived."""
     try:
-        predicted = estimate(job, here, precision=measured.precision, allow_fallback=True)
+        eager = replace(job, graph=replace(job.graph, mode="eager"))
+        predicted = estimate(eager, here, precision=measured.precision, allow_fallback=True)
     except PrecisionError:
         return ()
     return (prediction_note(measured, predicted),)
@@ -152,6 +179,8 @@ def _predicted_row(estimate: Estimate, device: Device, today: date, label: str) 
         offer=offer,
         fits=None if estimate.memory is None else estimate.memory.fits,
         memory=None if estimate.memory is None else _row_memory(estimate.memory),
+        eager_step_s=estimate.eager_step_s,
+        compiled_step_s=estimate.compiled_step_s,
         notes=(*estimate.notes, *offer_notes(offer)),
     )
 
@@ -189,6 +218,7 @@ def _summary(job: Job, estimate: Estimate, precision: str, epochs: int) -> JobSu
         layout=job.layout,
         sample=job.sample,
         source=job.source,
+        compiled=job.graph.mode == "fused",
         flops_per_step=estimate.flops,
         bytes_per_step=estimate.bytes_moved,
         peak_bytes=estimate.peak_bytes,

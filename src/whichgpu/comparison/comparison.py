@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from whichgpu.comparison.compiling import Compiling
+
 SCHEMA = "whichgpu.comparison/1"
 # What tables call the processor of this machine.
 THIS_CPU = "this CPU"
@@ -91,6 +93,8 @@ class Row:
             unknown. Where it is False, reports withhold the times, unless the comparison ignores memory.
         memory: What the step takes there; None where lifetimes are unknown, where it was measured, and for host
             processors.
+        eager_step_s: Seconds of a step as eager PyTorch runs it; None where measured.
+        compiled_step_s: Seconds of a step as torch.compile would run it; likewise.
         notes: What a reader must know.
     """
 
@@ -113,6 +117,8 @@ class Row:
     offer: RowOffer | None
     fits: bool | None = None
     memory: RowMemory | None = None
+    eager_step_s: float | None = None
+    compiled_step_s: float | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -130,6 +136,7 @@ class JobSummary:
         layout: Memory format of its images, or "".
         sample: What one sample is.
         source: Where its graph came from.
+        compiled: Whether the step compared is the compiled one.
         flops_per_step: FLOPs of one step, a multiply-add being two.
         bytes_per_step: Bytes its kernels read and write, each counted alone.
         peak_bytes: Bytes its tensors need at once; None if the job carries no lifetimes.
@@ -149,6 +156,7 @@ class JobSummary:
     flops_per_step: float
     bytes_per_step: float
     peak_bytes: int | None
+    compiled: bool = False
     options: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -164,6 +172,7 @@ class Comparison:
         interval_level: Probability the intervals of predicted rows mean.
         notes: What holds for all rows, such as devices left out and why.
         ignore_memory: Whether rows whose device has too little memory tell their times all the same.
+        compiling: Whether torch.compile pays; None where no GPU was compared.
     """
 
     job: JobSummary
@@ -172,6 +181,7 @@ class Comparison:
     interval_level: float
     notes: tuple[str, ...] = ()
     ignore_memory: bool = False
+    compiling: Compiling | None = None
 
     def withholds(self, row: Row) -> bool:
         """Return whether the times of `row` are of a step that would never run."""

@@ -18,7 +18,7 @@ LIST_SCHEMA = "whichgpu.comparisons/1"
 # What a row whose device has too little memory does not tell.
 TIMES = (
     *("step_s", "step_s_low", "step_s_high", "samples_per_s", "epoch_s", "job_s", "speedup", "bound"),
-    *("usd_per_epoch", "usd_per_job"),
+    *("usd_per_epoch", "usd_per_job", "eager_step_s", "compiled_step_s"),
 )
 
 
@@ -32,6 +32,7 @@ def comparison_to_document(comparison: Comparison) -> dict[str, Any]:
         "interval_level": comparison.interval_level,
         "ignore_memory": comparison.ignore_memory,
         "answer": list(answer(comparison)),
+        "compile": _compiling(comparison),
         "rows": [_row(row, comparison.withholds(row)) for row in comparison.rows],
         "notes": list(comparison.notes),
     }
@@ -48,6 +49,11 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a comparison document, as it ships."""
     file = resources.files("whichgpu.comparison") / "schema" / "comparison-1.schema.json"
     return cast("dict[str, Any]", json.loads(file.read_text(encoding="utf-8")))
+
+
+def _compiling(comparison: Comparison) -> dict[str, Any] | None:
+    found = comparison.compiling
+    return None if found is None else {**asdict(found), "pays": found.pays}
 
 
 def _row(row: Row, withheld: bool) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from whichgpu.comparison.answer import compile_note
 from whichgpu.comparison.comparison import Comparison
 
 # More than these nobody reads in a table; the JSON has all.
@@ -57,7 +58,7 @@ def footnotes(comparison: Comparison) -> Footnotes:
     hidden = len(groups) - len(numbered)
     return Footnotes(
         texts=tuple(" ".join(_first(groups[rows])) for rows in numbered),
-        general=(*_first(general), *([_more(hidden)] if hidden else []), *comparison.notes),
+        general=(*_first(general), *([_more(hidden)] if hidden else []), *compile_note(comparison), *comparison.notes),
         marks=tuple(_marks(index, list(groups)) for index in range(len(comparison.rows))),
     )
 

@@ -58,7 +58,7 @@ def measured_row(measurement: Measurement, job: Job, here: Device, today: date) 
         usd_per_job=None,
         offer=offer,
         fits=True if measurement.measured_batch == measurement.batch else None,
-        notes=(f"Range: {measurement.spread}.", *measurement.notes, *offer_notes(offer)),
+        notes=(f"Range: {measurement.spread}.", *_eager(job), *measurement.notes, *offer_notes(offer)),
     )
 
 
@@ -67,6 +67,10 @@ def prediction_note(row: Row, estimate: Estimate) -> str:
     off = estimate.step_s / row.step_s - 1
     sign = "more" if off > 0 else "less"
     return f"Predicted {duration(estimate.step_s)} a step: {abs(off):.0%} {sign} than measured.".replace("%", " %")
+
+
+def _eager(job: Job) -> tuple[str, ...]:
+    return ("Trained here as eager PyTorch runs it.",) if job.graph.mode == "fused" else ()
 
 
 def _device(name: str) -> Device | None:

@@ -14,7 +14,7 @@ from typing import Any
 from whichgpu.cost.coefficients import Coefficients
 from whichgpu.cost.tile_names import TILE_NAMES
 from whichgpu.devices.device import Device, NumberFormat
-from whichgpu.units import MICRO, TERA
+from whichgpu.units import MICRO, MILLI, TERA
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,10 @@ class Host:
         synchronization_s: Waiting for the device once, and finding it idle after.
         compiled_launch_s: A kernel that compiled code launches.
         compiled_call_s: Entering compiled code once: guards, checks, autograd.
+        graph_launch_s: Starting a CUDA graph once.
+        compile_begin_s: What the first torch.compile of a process takes whatever it compiles.
+        compile_op_s: What each op of the eager step adds to it.
+        compile_kernel_s: What each distinct kernel adds that the compiler writes itself.
         source: Where the figures come from.
     """
 
@@ -103,6 +107,10 @@ class Host:
     synchronization_s: float
     compiled_launch_s: float
     compiled_call_s: float
+    graph_launch_s: float
+    compile_begin_s: float
+    compile_op_s: float
+    compile_kernel_s: float
     source: str
 
 
@@ -244,6 +252,10 @@ def efficiencies_from_document(document: Mapping[str, Any]) -> Efficiencies:
             synchronization_s=host["synchronization_us"] * MICRO,
             compiled_launch_s=host["compiled_launch_us"] * MICRO,
             compiled_call_s=host["compiled_call_us"] * MICRO,
+            graph_launch_s=host["graph_launch_us"] * MICRO,
+            compile_begin_s=host["compile_begin_s"],
+            compile_op_s=host["compile_op_ms"] * MILLI,
+            compile_kernel_s=host["compile_kernel_ms"] * MILLI,
             source=host["source"],
         ),
         compute=Coefficients(document["compute"]["kinds"]),

@@ -23,4 +23,5 @@ def host_s(table: KernelTable, family: Family, host: Host, slower: float = 1.0) 
         + table.synchronizations * host.synchronization_s
         + table.compiled_launches * host.compiled_launch_s
         + table.compiled_calls * host.compiled_call_s
+        + table.graph_launches * host.graph_launch_s
     )

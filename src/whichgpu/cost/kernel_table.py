@@ -39,6 +39,7 @@ class KernelTable:
         synchronizations: How often the host waits for the device.
         compiled_launches: Launches that compiled code makes, which count among none of the above.
         compiled_calls: How often the step enters compiled code.
+        graph_launches: How often the step starts a CUDA graph; its launches count among none of the above.
         timeline: The order of all calls; None where the host never waits.
     """
 
@@ -59,21 +60,24 @@ class KernelTable:
     synchronizations: int
     compiled_launches: int = 0
     compiled_calls: int = 0
+    graph_launches: int = 0
     timeline: Timeline | None = None
 
     @classmethod
     def of(cls, work: GraphWork) -> KernelTable:
         """Return the table of a step's work."""
-        eager = [c for c in work.counts if not c.compiled]
+        eager = [c for c in work.counts if not (c.compiled or c.replayed)]
         op_calls = sum(c.calls for c in eager if c.work.kernels)
+        launches = sum(c.calls * c.work.launches for c in eager)
         return cls.of_kernels(
             work.kernels(),
             op_calls=op_calls,
-            extra_launches=work.launches - work.compiled_launches - op_calls,
+            extra_launches=launches - op_calls,
             view_calls=work.host_calls - op_calls,
             synchronizations=work.synchronizations,
             compiled_launches=work.compiled_launches,
             compiled_calls=work.compiled_calls,
+            graph_launches=work.graph_launches,
             timeline=Timeline.of(work),
         )
 
@@ -88,6 +92,7 @@ class KernelTable:
         synchronizations: int = 0,
         compiled_launches: int = 0,
         compiled_calls: int = 0,
+        graph_launches: int = 0,
         timeline: Timeline | None = None,
     ) -> KernelTable:
         """Return the table of `kernels`, each with how often it runs."""
@@ -116,5 +121,6 @@ class KernelTable:
             synchronizations=synchronizations,
             compiled_launches=compiled_launches,
             compiled_calls=compiled_calls,
+            graph_launches=graph_launches,
             timeline=timeline,
         )

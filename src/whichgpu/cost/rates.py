@@ -28,6 +28,8 @@ _FORMATS: dict[str, NumberFormat] = {
 _UNBOUNDED = sys.float_info.max
 # Formats nothing was measured in reach the share, and draw the power, of the one they share units with.
 _MEASURED_AS: dict[NumberFormat, NumberFormat] = {"bf16": "fp16", "fp8": "fp16", "int8": "fp16"}
+# bf16 is known to run at the rate of fp16; of these nothing is.
+_UNMEASURED: tuple[NumberFormat, ...] = ("fp8", "int8")
 # cuDNN's switch for TF32 governs these, cuBLAS's the others.
 _CUDNN_KINDS = ("convolution", "rnn")
 
@@ -96,6 +98,8 @@ class Rates:
         if peak is None:
             self._assume("its arithmetic rate is unknown: priced by memory traffic alone, at least")
             return Rate(_UNBOUNDED, bytes_per_s, 0.0, 0.0, reread, _ALL_TILES)
+        if runs in _UNMEASURED:
+            self._assume(f"{runs} matrix math reaches the share of its peak that fp16 does: nothing was measured in it")
         like = _MEASURED_AS.get(runs, runs)
         qualifiers = group.qualifiers | {like}
         share = self.family.matrix[like] * self._factor("compute", group.kind, qualifiers)

@@ -92,6 +92,8 @@ def price_table(
     flops_per_s, bytes_per_s, reorder_s_per_byte, joules_per_flop, reread = numbers[table.group].T
 
     compute_s = table.flops / flops_per_s
+    if not device.is_cpu and not device.l2_bytes:
+        rates.assumptions.append("the size of its cache is unknown: priced as of a middling one")
     if not device.is_cpu and len(table.gemm):
         if device.multiprocessors is None:
             rates.assumptions.append("its number of multiprocessors is unknown: priced as if all were always busy")

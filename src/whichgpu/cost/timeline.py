@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from whichgpu.cost.family import Family, Host
 from whichgpu.work import GraphWork
-from whichgpu.work.count import ENTER, OpCount
+from whichgpu.work.count import OpCount
 from whichgpu.work.kernel import Kernel
 
 Floats = NDArray[np.float64]
@@ -30,7 +30,7 @@ class Timeline:
         begin: Where each begins in `call`, (s,).
         call: The calls of all stretches in order, as rows of `issued`, (n,).
         issued: What the host does for each of c distinct calls: ops, further launches, views, launches of compiled
-            code, entries into it, (c, 5).
+            code, entries into it, starts of CUDA graphs, (c, 6).
         of_call: The call to which each of k entries belongs, (k,).
         kernel: The kernel it runs, (k,).
         runs: How often it runs it, (k,).
@@ -62,7 +62,7 @@ class Timeline:
             times=np.array(list(stretches.values()), dtype=np.float64),
             begin=np.cumsum([0, *lengths[:-1]]).astype(np.intp),
             call=np.array([c for stretch in stretches for c in stretch], dtype=np.intp),
-            issued=np.array([*map(_issued, work.counts), _ENTRY], dtype=np.float64),
+            issued=np.array([*map(_issued, work.counts), _REPLAY, _ENTRY], dtype=np.float64),
             of_call=of_call.astype(np.intp),
             kernel=kernel.astype(np.intp),
             runs=runs,
@@ -79,7 +79,8 @@ class Timeline:
             norm: p of the smooth maximum of device and host within a stretch.
         """
         op_s = host.op_s if family.op_host_s is None else family.op_host_s
-        each_s = np.array([op_s, host.launch_s, host.view_s, host.compiled_launch_s, host.compiled_call_s])
+        compiled_s = (host.compiled_launch_s, host.compiled_call_s, host.graph_launch_s)
+        each_s = np.array([op_s, host.launch_s, host.view_s, *compiled_s])
         issue_s = (slower * self.issued @ each_s)[self.call]
         run_s = np.bincount(self.of_call, self.runs * seconds[self.kernel], len(self.issued))[self.call]
         issued_at, run_before = np.cumsum(issue_s), np.cumsum(run_s) - run_s
@@ -94,14 +95,17 @@ class Timeline:
         return float(self.times @ (np.maximum(idle_s + device_s, smooth_s) + waits_s))
 
 
-_ENTRY = (0, 0, 0, 0, 1)
+# These follow the distinct calls, so that `ENTER` and `REPLAY` index them from the end.
+_REPLAY, _ENTRY = (0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 1, 0)
 
 
-def _issued(count: OpCount) -> tuple[int, int, int, int, int]:
+def _issued(count: OpCount) -> tuple[int, int, int, int, int, int]:
     launches = count.work.launches
+    if count.replayed:
+        return (0, 0, 0, 0, 0, 0)
     if count.compiled:
-        return (0, 0, 0, launches, 0)
-    return (1, launches - 1, 0, 0, 0) if count.work.kernels else (0, 0, 1, 0, 0)
+        return (0, 0, 0, launches, 0, 0)
+    return (1, launches - 1, 0, 0, 0, 0) if count.work.kernels else (0, 0, 1, 0, 0, 0)
 
 
 def _stretches(work: GraphWork) -> list[tuple[int, ...]]:
@@ -109,8 +113,8 @@ def _stretches(work: GraphWork) -> list[tuple[int, ...]]:
     found: list[tuple[int, ...]] = []
     begun: list[int] = []
     for call in work.order:
-        begun.append(len(work.counts) if call == ENTER else call)
-        if call != ENTER and work.counts[call].work.synchronizes:
+        begun.append(call)
+        if call >= 0 and work.counts[call].work.synchronizes:
             found.append(tuple(begun))
             begun = []
     if found:

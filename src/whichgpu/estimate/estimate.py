@@ -70,6 +70,9 @@ class Estimate:
         memory: What the step takes on the device, and whether it fits; None likewise.
         notes: What a reader must know.
         host_weight: How much the host decides the step's length, 0 to 1.
+        eager_step_s: Seconds of the step as eager PyTorch runs it; None unless both ways were asked for.
+        compiled_step_s: Seconds of it as torch.compile would run it; likewise.
+        compile_time: What compiling takes before the first step, in seconds; likewise.
         energy_j: What the board draws over one step, at most; None where its power limit is not known.
     """
 
@@ -94,6 +97,9 @@ class Estimate:
     notes: tuple[str, ...] = ()
     host_weight: float = 0.0
     energy_j: float | None = None
+    eager_step_s: float | None = None
+    compiled_step_s: float | None = None
+    compile_time: Interval | None = None
 
     @property
     def samples_per_s(self) -> float:

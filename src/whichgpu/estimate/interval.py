@@ -12,6 +12,7 @@ from whichgpu.estimate.own_measurements import Adjustment, Errors
 
 if TYPE_CHECKING:
     from whichgpu.cost.roofline import Priced
+    from whichgpu.work import GraphWork
 
 LEVEL = 0.8
 # Quantile of the normal distribution that leaves (1 - LEVEL) / 2 above it.
@@ -59,12 +60,22 @@ def interval(
     basis = f"{LEVEL * 100:.0f} % interval: {spread.basis}{where}"
     if host_weight(priced) > 0.5:
         basis += f"; bound by the host: {efficiencies.spreads['host'].basis}"
-    elif unknown > 0.02 or priced.assumptions or derived:
+    if unknown > 0.02 or priced.assumptions or derived:
         basis += "; widened for what is unknown"
     if adjusted.note:
         basis += "; narrowed by your own measurements"
     step_s = priced.step_s * adjusted.factor
     return Interval(step_s / factor, step_s * factor, LEVEL, basis)
+
+
+def compile_interval(work: GraphWork, efficiencies: Efficiencies) -> Interval:
+    """Return what torch.compile takes before the first step that is `work`, in seconds, nothing being cached."""
+    host, spread = efficiencies.host, efficiencies.spreads["compile"]
+    seconds = (
+        host.compile_begin_s + work.compiled_ops * host.compile_op_s + work.generated_kernels * host.compile_kernel_s
+    )
+    factor = math.exp(_Z * spread.sigma)
+    return Interval(seconds / factor, seconds * factor, LEVEL, f"{LEVEL * 100:.0f} % interval: {spread.basis}")
 
 
 def _spread(priced: Priced, device: Device, efficiencies: Efficiencies) -> tuple[Spread, str]:

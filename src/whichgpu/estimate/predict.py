@@ -11,7 +11,7 @@ from whichgpu.devices.device import Device
 from whichgpu.estimate.breakdown import breakdown
 from whichgpu.estimate.energy import energy_j
 from whichgpu.estimate.estimate import Estimate
-from whichgpu.estimate.interval import errors_of, interval
+from whichgpu.estimate.interval import compile_interval, errors_of, interval
 from whichgpu.estimate.own_measurements import OwnMeasurement, adjustment, job_key
 from whichgpu.estimate.recast import recast
 from whichgpu.estimate.runnable import lacking, require_precision
@@ -40,13 +40,18 @@ class _Counted:
     bytes_moved: float
     notes: tuple[str, ...]
     derived: bool
+    other: GraphWork | None
+    other_table: KernelTable | None
 
     @classmethod
-    def of(cls, job: Job, precision: Precision, on_unknown: OnUnknown) -> _Counted:
+    def of(cls, job: Job, precision: Precision, on_unknown: OnUnknown, both_ways: bool) -> _Counted:
         graph, notes = recast(job, precision)
         work = count_graph(graph, on_unknown)
-        if graph.mode == "fused":
-            notes = (*notes, _compiled_note(graph, work))
+        other = None
+        if both_ways or graph.mode == "fused":
+            other = count_graph(replace(graph, mode="eager" if graph.mode == "fused" else "fused"), on_unknown)
+        if graph.mode == "fused" and other is not None:
+            notes = (*notes, _compiled_note(work, other))
         return cls(
             work,
             tabulate(work),
@@ -56,7 +61,13 @@ class _Counted:
             work.bytes_moved,
             notes,
             graph is not job.graph,
+            other,
+            None if other is None else tabulate(other),
         )
+
+    def eager_and_compiled(self, priced_s: float, other_s: float) -> tuple[float, float]:
+        """Return the times of an eager and of a compiled step."""
+        return (other_s, priced_s) if self.work.compiled_calls else (priced_s, other_s)
 
 
 def estimate(
@@ -106,6 +117,7 @@ def estimate_all(
     on_unknown: OnUnknown = "bound",
     own: Sequence[OwnMeasurement] = (),
     torch_version: str = "",
+    both_ways: bool = False,
 ) -> tuple[Estimate, ...]:
     """Return what `estimate` returns, for each of `devices` in their order; the graph is counted once.
 
@@ -117,6 +129,7 @@ def estimate_all(
         on_unknown: See `estimate`.
         own: See `estimate`.
         torch_version: See `estimate`.
+        both_ways: Whether to tell the times of an eager and of a compiled step, and what compiling takes.
 
     Raises:
         UnknownNameError: See `estimate`.
@@ -126,7 +139,7 @@ def estimate_all(
     wanted = _precision(job.precision if precision is None else precision)
     found = [_device(device) for device in devices]
     runs = [require_precision(device, wanted, allow_fallback) for device in found]
-    counted = {p.name: _Counted.of(job, p, on_unknown) for p in dict.fromkeys(runs)}
+    counted = {p.name: _Counted.of(job, p, on_unknown, both_ways) for p in dict.fromkeys(runs)}
     return tuple(
         _estimate(job, device, wanted, p, counted[p.name], own, torch_version)
         for device, p in zip(found, runs, strict=True)
@@ -169,6 +182,12 @@ def _estimate(
     adjusted = adjustment(device.name, device.is_cpu, job_key(job, runs.name) if own else "", errors, own)
     times = adjusted.factor
     memory = None if counted.memory is None or device.is_cpu else counted.memory.on(device)
+    eager_s = compiled_s = compile_time = None
+    if counted.other is not None and counted.other_table is not None:
+        other_s = price(counted.other_table, device, runs, torch_version).step_s * times
+        fused = counted.work if counted.work.compiled_calls else counted.other
+        eager_s, compiled_s = counted.eager_and_compiled(priced.step_s * times, other_s)
+        compile_time = compile_interval(fused, efficiencies())
     return Estimate(
         job=job.name,
         device=device.name,
@@ -198,11 +217,13 @@ def _estimate(
         ),
         host_weight=errors.host_weight,
         energy_j=energy_j(priced, device),
+        eager_step_s=eager_s,
+        compiled_step_s=compiled_s,
+        compile_time=compile_time,
     )
 
 
-def _compiled_note(graph: Graph, work: GraphWork) -> str:
-    eager = count_graph(replace(graph, mode="eager"))
+def _compiled_note(work: GraphWork, eager: GraphWork) -> str:
     return (
         f"Compiled, as torch.compile's default mode would: {work.launches:,} kernels instead of {eager.launches:,}, "
         f"{work.bytes_moved / eager.bytes_moved:.0%} of the bytes. Memory is that of the eager step, at most that much."

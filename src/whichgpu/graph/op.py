@@ -12,6 +12,10 @@ from whichgpu.graph.tensor import Tensor
 Phase = Literal["forward", "backward", "optimizer"]
 PHASES: tuple[Phase, ...] = ("forward", "backward", "optimizer")
 
+# What starting a CUDA graph is called; the ops it runs follow it, each with the attribute `REPLAYED`.
+GRAPH_LAUNCH = "cuda.graph_launch"
+REPLAYED = "replayed"
+
 Attribute: TypeAlias = "bool | int | float | str | tuple[Attribute, ...] | None"
 Input: TypeAlias = "Tensor | tuple[Tensor | None, ...]"
 
@@ -22,7 +26,8 @@ class Op:
 
     Attributes:
         name: The framework's own full name: "aten.addmm.default", "aten.mul.Tensor", "aten._foreach_add_.List".
-            Copies between host and device are "memcpy.h2d" and "memcpy.d2h"; a cuDNN RNN is "aten._cudnn_rnn.default".
+            Copies between host and device are "memcpy.h2d" and "memcpy.d2h"; a cuDNN RNN is "aten._cudnn_rnn.default";
+            the start of a CUDA graph is "cuda.graph_launch".
         inputs: Tensor arguments by the name the operator's schema gives them; a list of tensors is a tuple.
         outputs: Results in order; None where an operator returns nothing (a gradient nobody asked for).
         attributes: All other arguments that were given, by schema name, as plain JSON values.
@@ -88,3 +93,8 @@ class Op:
     def output_tensors(self) -> Iterator[Tensor]:
         """Yield every result that exists."""
         yield from (t for t in self.outputs if t is not None)
+
+
+def is_replayed(op: Op) -> bool:
+    """Return whether a CUDA graph runs `op`, rather than the host."""
+    return bool(op.attributes.get(REPLAYED, False))

@@ -22,6 +22,8 @@ _FIELDS = (
     "epoch_s",
     "job_s",
     "speedup",
+    "eager_step_s",
+    "compiled_step_s",
     "bound",
     "fits",
     "usd_per_epoch",

@@ -8,12 +8,13 @@ from typing import Literal
 
 from whichgpu.errors import UnknownOpError
 from whichgpu.graph import Graph, Op
+from whichgpu.graph.op import GRAPH_LAUNCH, is_replayed
 from whichgpu.work.kernel import Kernel, Work
 from whichgpu.work.registry import rule_for
 
 OnUnknown = Literal["bound", "refuse"]
-# Stands in the order of a step's calls where it enters compiled code.
-ENTER = -1
+# These stand in the order of a step's calls where it enters compiled code, and where it starts a CUDA graph.
+ENTER, REPLAY = -1, -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,16 @@ class OpCount:
         work: The work of one call.
         calls: How often the step makes it.
         compiled: Whether compiled code makes it, which `op` is only the first part of.
+        generated: Whether the compiler has written its kernel, rather than called a library.
+        replayed: Whether a CUDA graph makes it, so that the host does nothing for it.
     """
 
     op: Op
     work: Work
     calls: int
     compiled: bool = False
+    generated: bool = False
+    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +44,29 @@ class GraphWork:
 
     Attributes:
         counts: The calls.
-        order: Indices into `counts` in the order the step makes the calls, `ENTER` where it enters compiled code.
+        order: Indices into `counts` in the order the step makes the calls, `ENTER` where it enters compiled code,
+            `REPLAY` where it starts a CUDA graph.
+        compiled_ops: Ops of the eager step that were compiled.
     """
 
     counts: tuple[OpCount, ...]
     order: tuple[int, ...] = ()
+    compiled_ops: int = 0
 
     @property
     def compiled_calls(self) -> int:
         """How often the step enters compiled code."""
         return self.order.count(ENTER)
+
+    @property
+    def graph_launches(self) -> int:
+        """How often the step starts a CUDA graph."""
+        return self.order.count(REPLAY)
+
+    @property
+    def generated_kernels(self) -> int:
+        """Distinct kernels the compiler has to write and compile."""
+        return sum(c.generated for c in self.counts)
 
     @property
     def flops(self) -> float:
@@ -72,8 +90,8 @@ class GraphWork:
 
     @property
     def host_calls(self) -> int:
-        """Operator calls the host makes, views among them; compiled code is no operator's call."""
-        return sum(c.calls for c in self.counts if not c.compiled)
+        """Operator calls the host makes, views among them; those of compiled code and of CUDA graphs are none."""
+        return sum(c.calls for c in self.counts if not (c.compiled or c.replayed))
 
     @property
     def synchronizations(self) -> int:
@@ -132,13 +150,19 @@ def count_graph(graph: Graph, on_unknown: OnUnknown = "bound") -> GraphWork:
     first: list[Op] = []
     order: list[int] = []
     for op in graph.ops:
+        if op.name == GRAPH_LAUNCH:
+            order.append(REPLAY)
+            continue
         at = index.setdefault(op.signature, len(first))
         if at == len(first):
             first.append(op)
         order += [at] * op.repeat
     calls = Counter(order)
     return GraphWork(
-        tuple(OpCount(op, count_op(op, on_unknown), calls[at]) for at, op in enumerate(first)), tuple(order)
+        tuple(
+            OpCount(op, count_op(op, on_unknown), calls[at], replayed=is_replayed(op)) for at, op in enumerate(first)
+        ),
+        tuple(order),
     )
 
 

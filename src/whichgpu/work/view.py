@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from whichgpu.graph import Op
+from whichgpu.graph.op import GRAPH_LAUNCH
 from whichgpu.work.kernel import Work
 from whichgpu.work.registry import counts
 
@@ -29,7 +30,7 @@ _BOOKKEEPING = (
 _UNWRITTEN = ("empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided")
 
 
-@counts(*(f"aten.{name}" for name in (*_VIEWS, *_BOOKKEEPING, *_UNWRITTEN)))
+@counts(*(f"aten.{name}" for name in (*_VIEWS, *_BOOKKEEPING, *_UNWRITTEN)), GRAPH_LAUNCH)
 def no_kernel(op: Op) -> Work:
     """(...) -> the same elements under another shape, or memory nobody has written to.
 

@@ -256,9 +256,15 @@ for x, y in loader:
     assert {op.phase for op in found.graph.ops if "foreach" in op.name} == {"optimizer"}
 
 
+@pytest.mark.parametrize("how", ["disable=True", 'backend="eager"', 'backend="aot_eager"'])
+def test_compiling_that_makes_no_kernels_leaves_the_step_eager(script, job, how):
+    found = job(script(START + f"model = torch.compile(model, {how})\n" + LOOP))
+    assert (found.options["compile"], found.graph.mode) == (False, "eager")
+
+
 def test_compile_and_tf32_are_remembered(script, job):
     found = job(script(START + 'torch.set_float32_matmul_precision("high")\nmodel = torch.compile(model)\n' + LOOP))
-    assert (found.precision, found.options["compile"]) == ("tf32", True)
+    assert (found.precision, found.options["compile"], found.graph.mode) == ("tf32", True, "fused")
     assert any("torch.compile" in note for note in found.notes)
 
 

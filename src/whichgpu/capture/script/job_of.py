@@ -24,7 +24,7 @@ _AUTOCAST = {"bfloat16": "amp-bf16", "float16": "amp-fp16"}
 # Of a step's time; below it nobody would do anything about it.
 _NEGLIGIBLE = 0.01
 FIRST_ALONE = "Only the first step was timed, which is usually slower than later ones."
-COMPILED = "The script asks for torch.compile; its step is priced as eager PyTorch runs it."
+COMPILED = "The script asks for torch.compile: its whole step counts as compiled unless --no-compile is given."
 
 
 def job_of(recorded: Job, seen: Seen, epoch: Epoch) -> Job:
@@ -57,6 +57,7 @@ def job_of(recorded: Job, seen: Seen, epoch: Epoch) -> Job:
         sentences.append(f"The script was to train on {seen.world_size} devices; what is compared is one of them.")
     return replace(
         recorded,
+        graph=replace(recorded.graph, mode="fused") if seen.compile_requested else recorded.graph,
         samples_per_step=epoch.samples_per_step,
         samples_per_epoch=epoch.samples_per_epoch,
         precision=precision,

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from whichgpu.capture.patches import Patches
+from whichgpu.capture.phantom import fuses
 from whichgpu.capture.script.seen import Seen
 
 
@@ -14,7 +15,8 @@ def install(patches: Patches, seen: Seen) -> None:
     """Note all of it; torch.compile gives the model back as it is."""
 
     def compile_nothing(model: Any = None, *args: Any, **kwargs: Any) -> Any:
-        seen.compile_requested = True
+        if fuses(**kwargs):
+            seen.compile_requested = True
         return model if model is not None else (lambda function: function)
 
     patches.set(torch, "compile", compile_nothing)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from whichgpu.graph import Graph, Op
-from whichgpu.work.count import ENTER, GraphWork, OnUnknown, OpCount, count_op
+from whichgpu.graph.op import GRAPH_LAUNCH, is_replayed
+from whichgpu.work.count import ENTER, REPLAY, GraphWork, OnUnknown, OpCount, count_op
 from whichgpu.work.fusion.kernels import Launch, launches_of
 from whichgpu.work.fusion.layout import Layout, turns_channels_last
 from whichgpu.work.fusion.lowering import Lowering
@@ -38,7 +39,7 @@ def fuse_graph(graph: Graph, on_unknown: OnUnknown = "bound") -> GraphWork:
                 calls.launch(launch)
         if index in eager:
             calls.call(op)
-    return calls.work()
+    return calls.work(compiled_ops=len(graph.ops) - len(eager))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,26 +87,33 @@ class _Calls:
         self.order: list[int] = []
         self._on_unknown = on_unknown
         self._index: dict[tuple[object, ...], int] = {}
-        self._made: list[tuple[Op, Work, bool]] = []
+        self._made: list[OpCount] = []
 
     def call(self, op: Op) -> None:
         """Append the call of an op."""
-        self._append(op.signature, op, None)
+        if op.name == GRAPH_LAUNCH:
+            self.order.append(REPLAY)
+        else:
+            at = self._place(op.signature)
+            if at == len(self._made):
+                self._made.append(OpCount(op, count_op(op, self._on_unknown), 0, replayed=is_replayed(op)))
+            self.order += [at] * op.repeat
 
     def launch(self, launch: Launch) -> None:
         """Append what compiled code launches."""
         bounded = count_op(launch.op, self._on_unknown).bounded
         key = (launch.kernels, launch.op.base_name if bounded else "")
-        self._append(key, launch.op, Work(launch.kernels, bounded=bounded))
-
-    def _append(self, key: tuple[object, ...], op: Op, compiled: Work | None) -> None:
-        at = self._index.setdefault(key, len(self._made))
+        at = self._place(key)
         if at == len(self._made):
-            self._made.append((op, compiled or count_op(op, self._on_unknown), compiled is not None))
-        self.order += [at] * op.repeat
+            work = Work(launch.kernels, bounded=bounded)
+            self._made.append(OpCount(launch.op, work, 0, compiled=True, generated=launch.nodes > 0))
+        self.order += [at] * launch.op.repeat
 
-    def work(self) -> GraphWork:
+    def _place(self, key: tuple[object, ...]) -> int:
+        return self._index.setdefault(key, len(self._made))
+
+    def work(self, compiled_ops: int) -> GraphWork:
         """Return the work of the step."""
         calls = Counter(self.order)
-        counts = (OpCount(op, work, calls[at], compiled) for at, (op, work, compiled) in enumerate(self._made))
-        return GraphWork(tuple(counts), tuple(self.order))
+        counts = tuple(replace(count, calls=calls[at]) for at, count in enumerate(self._made))
+        return GraphWork(counts, tuple(self.order), compiled_ops)

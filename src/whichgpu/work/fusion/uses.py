@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from whichgpu.graph import Graph, Op, Phase, Tensor
+from whichgpu.graph.op import is_replayed
 from whichgpu.work.count import count_op
 from whichgpu.work.registry import rule_for
 from whichgpu.work.view import no_kernel
 
 # What a compiler leaves to eager PyTorch, by the beginning of the name: copies from and to the host, recurrent layers
 # (torch._dynamo.config.allow_rnn is off), updates of many tensors.
-_EAGER = ("memcpy.", "aten._cudnn_rnn", "aten._foreach_", "aten._fused_ad", "aten._fused_sgd", "aten._amp_")
+_EAGER = ("memcpy.", "cuda.", "aten._cudnn_rnn", "aten._foreach_", "aten._fused_ad", "aten._fused_sgd", "aten._amp_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ def written(op: Op) -> tuple[Tensor, ...]:
 
 def runs_eagerly(op: Op) -> bool:
     """Return whether a compiler leaves `op` alone: the host needs its result, or it is no part of a model."""
-    if op.phase == "optimizer" or op.name.startswith(_EAGER):
+    if op.phase == "optimizer" or op.name.startswith(_EAGER) or is_replayed(op):
         return True
     return not is_view(op) and count_op(op, "bound").synchronizes
 
