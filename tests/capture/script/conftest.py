@@ -3,7 +3,6 @@
 import sys
 import textwrap
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -13,8 +12,6 @@ from whichgpu.capture.script.request import PassRequest
 from whichgpu.graph import job_from_document
 
 pytest.importorskip("torch")
-
-EXAMPLES = Path(__file__).parents[3] / "examples"
 
 # A model, a batch and an optimizer, for scripts that are about something else.
 START = """

@@ -22,6 +22,8 @@ class Forks:
 
     def __init__(self):
         environment = child_process._environment(PassRequest(ScriptCall(""), "real", ""))
+        # NumPy's OpenBLAS starts its threads when it is imported; no other library does.
+        environment["OPENBLAS_NUM_THREADS"] = "1"
         command = [sys.executable, "-P", __file__]
         self._server = subprocess.Popen(
             command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
