@@ -4,17 +4,19 @@
 
 Dynamo, AOTAutograd and Inductor's own passes are the same Python for every device, and are timed here as the first
 call of a training step (forward and backward) less a second one, in seconds of one core. The kernels' compiler is
-not: for CPUs it is g++, for GPUs Triton, so the kernels are left empty here. What Triton takes is timed apart, where
-it is installed (it needs no GPU to compile for one): `python -m benchmarks.triton_times`.
+not: for CPUs it is g++, for GPUs Triton, so the kernels are left empty here. What Triton takes is timed apart, on two
+kernels of the kinds Inductor writes, where it is installed: it needs no GPU to compile for one.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from whichgpu.references.without_torchvision import names_of_torchvision
@@ -103,8 +105,31 @@ def measured(name: str) -> dict[str, float]:
     return {"begin_s": begin_s, "compile_s": times[0] - min(times[1:])}
 
 
+def triton_times() -> Iterator[dict[str, Any]]:
+    """Yield the seconds Triton takes for one configuration of a loop and of a reduction, by compute capability."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from benchmarks import triton_kernels
+
+    types = {"x": "*fp16", "y": "*fp16", "w": "*fp32", "out": "*fp16", "n": "i32", "m": "i32"}
+    for capability in (80, 89, 90):
+        for name, kernel, block in (
+            ("loop", triton_kernels.loop, 512),
+            ("loop", triton_kernels.loop, 1024),
+            ("reduction", triton_kernels.reduction, 1024),
+            ("reduction", triton_kernels.reduction, 2048),
+        ):
+            source = ASTSource(fn=kernel, signature={**types, "BLOCK": "constexpr"}, constexprs={(6,): block})
+            start = time.process_time()
+            triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": 8})
+            seconds = time.process_time() - start
+            yield {"triton": triton.__version__, "capability": capability, "kernel": name, "block": block, "s": seconds}
+
+
 def main() -> None:
-    """Print one line of JSON a model, each measured in a process of its own."""
+    """Print one line of JSON a model, each measured in a process of its own; then Triton's times, where it is there."""
     if sys.argv[1:2] == ["--one"]:
         print(json.dumps(measured(sys.argv[2])))
         return
@@ -113,6 +138,12 @@ def main() -> None:
         command = [sys.executable, "-m", "benchmarks.compile_times", "--one", name]
         done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
         print(json.dumps({"model": name, **counted(name), **json.loads(done.stdout.splitlines()[-1])}), flush=True)
+    if importlib.util.find_spec("triton") is None:
+        print("Triton is not installed: its part was not timed.", file=sys.stderr)
+        return
+    os.environ["TRITON_ALWAYS_COMPILE"] = "1"
+    for row in triton_times():
+        print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

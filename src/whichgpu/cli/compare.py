@@ -225,7 +225,7 @@ class Request:
         found = run(call, options, use_cache=use_cache, say=say or tell)
         measured = measurements(found)
         for measurement in measured:
-            keep_measured(measurement, _made(found.job, compiled=False), self.no_own_measurements)
+            keep_measured(measurement, _made(found.job, measurement.compiled), self.no_own_measurements)
         return self.compare(found.job, measured)
 
     def check_script(self) -> None:

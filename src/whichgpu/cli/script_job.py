@@ -86,5 +86,6 @@ def measurements(found: ScriptRun) -> list[Measurement]:
             threads=timed.threads,
             seconds_spent=timed.seconds_spent,
             notes=timed.notes,
+            compiled=timed.compiled,
         )
     ]

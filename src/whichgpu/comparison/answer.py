@@ -8,6 +8,7 @@ from math import inf
 from whichgpu.comparison.cells import rough_duration, times
 from whichgpu.comparison.comparison import Comparison, Row
 from whichgpu.comparison.compiling import Compiling, sentence
+from whichgpu.comparison.loading import loading_answer
 from whichgpu.units import usd
 
 # Below this, a prediction cannot tell a gain from its own error.
@@ -25,8 +26,9 @@ _WHY = {
 
 
 def answer(comparison: Comparison) -> tuple[str, ...]:
-    """Return one to four sentences; those about money, the reason and compiling only where something is known."""
-    return (*_answer(comparison), *_compiling(comparison))
+    """Return one to five sentences; all but the first only where something is known."""
+    gpus = [r for r in comparison.rows if r.accelerator and not comparison.withholds(r)]
+    return (*_answer(comparison), *loading_answer(comparison.job, gpus), *_compiling(comparison))
 
 
 def compile_note(comparison: Comparison) -> tuple[str, ...]:

@@ -96,7 +96,9 @@ def compare(
         rows.append(_predicted_row(reference, here, today, THIS_CPU))
         reference_step_s = reference.step_s
     else:
-        checked = replace(measured_cpu, notes=(*measured_cpu.notes, *_prediction_beside(measured_cpu, job, here)))
+        compiled = any(m.compiled for m in measurements if m.device == measured_cpu.device)
+        beside = _prediction_beside(measured_cpu, job, here, compiled)
+        checked = replace(measured_cpu, notes=(*measured_cpu.notes, *beside))
         rows = [checked if r is measured_cpu else r for r in rows]
         reference_step_s = measured_cpu.step_s
     told = estimates if is_torch else []
@@ -147,11 +149,11 @@ def _choose(devices: Sequence[Device | str] | None) -> list[_Choice]:
     return [_Choice(by_name[name], name in named) for name in dict.fromkeys(c.device.name for c in asked)]
 
 
-def _prediction_beside(measured: Row, job: Job, here: Device) -> tuple[str, ...]:
+def _prediction_beside(measured: Row, job: Job, here: Device, compiled: bool) -> tuple[str, ...]:
     """Return what would have been predicted for this machine's CPU; nothing if its precision cannot be derived."""
     try:
-        eager = replace(job, graph=replace(job.graph, mode="eager"))
-        predicted = estimate(eager, here, precision=measured.precision, allow_fallback=True)
+        ran = replace(job, graph=replace(job.graph, mode="fused" if compiled else "eager"))
+        predicted = estimate(ran, here, precision=measured.precision, allow_fallback=True)
     except PrecisionError:
         return ()
     return (prediction_note(measured, predicted),)

@@ -58,7 +58,7 @@ def measured_row(measurement: Measurement, job: Job, here: Device, today: date) 
         usd_per_job=None,
         offer=offer,
         fits=True if measurement.measured_batch == measurement.batch else None,
-        notes=(f"Range: {measurement.spread}.", *_eager(job), *measurement.notes, *offer_notes(offer)),
+        notes=(f"Range: {measurement.spread}.", *_eager(measurement, job), *measurement.notes, *offer_notes(offer)),
     )
 
 
@@ -69,8 +69,9 @@ def prediction_note(row: Row, estimate: Estimate) -> str:
     return f"Predicted {duration(estimate.step_s)} a step: {abs(off):.0%} {sign} than measured.".replace("%", " %")
 
 
-def _eager(job: Job) -> tuple[str, ...]:
-    return ("Trained here as eager PyTorch runs it.",) if job.graph.mode == "fused" else ()
+def _eager(measurement: Measurement, job: Job) -> tuple[str, ...]:
+    differs = job.graph.mode == "fused" and not measurement.compiled
+    return ("Trained here as eager PyTorch runs it.",) if differs else ()
 
 
 def _device(name: str) -> Device | None:

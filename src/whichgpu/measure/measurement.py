@@ -46,6 +46,7 @@ class Measurement:
         interrupted: Whether it was cut short.
         notes: What a reader must know.
         crowded: Whether other programs took processors it needed.
+        compiled: Whether torch.compile had made the steps.
     """
 
     job: str
@@ -64,6 +65,7 @@ class Measurement:
     interrupted: bool = False
     notes: tuple[str, ...] = ()
     crowded: bool = False
+    compiled: bool = False
 
     @property
     def samples_per_s(self) -> float:

@@ -11,7 +11,14 @@ from whichgpu.measure.spread import spread
 
 
 def script_measurement(
-    job: Job, step_s: Sequence[float], *, precision: str, threads: int, seconds_spent: float, notes: Sequence[str] = ()
+    job: Job,
+    step_s: Sequence[float],
+    *,
+    precision: str,
+    threads: int,
+    seconds_spent: float,
+    notes: Sequence[str] = (),
+    compiled: bool = False,
 ) -> Measurement:
     """Return the measurement of a script on this machine's CPU.
 
@@ -22,6 +29,7 @@ def script_measurement(
         threads: Host threads that computed.
         seconds_spent: Wall time of the whole run.
         notes: What a reader must know.
+        compiled: Whether torch.compile had made the steps.
     """
     from whichgpu.devices import this_cpu
 
@@ -44,4 +52,5 @@ def script_measurement(
         warmup_steps=1,
         seconds_spent=seconds_spent,
         notes=(*trained, *notes, *few, f"Trained on {threads} thread{'s' if threads != 1 else ''}."),
+        compiled=compiled,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from whichgpu.errors import WhichGpuError
@@ -52,6 +52,9 @@ def predict(case: Case, traces: Traces) -> Prediction:
         WhichGpuError: If it cannot be priced.
     """
     job = traces.job(case)
+    if not case.compiled:
+        # Times are asked for: without lifetimes nobody replays memory. What is compiled hangs on them.
+        job = replace(job, graph=replace(job.graph, storages=()))
     version = "" if case.torch is None else ".".join(map(str, case.torch))
     found = estimate(job, case.device, precision=case.precision, allow_fallback=True, torch_version=version)
     return Prediction(case, found.step_s, found.interval.low, found.interval.high)

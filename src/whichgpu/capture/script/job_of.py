@@ -45,6 +45,8 @@ def job_of(recorded: Job, seen: Seen, epoch: Epoch) -> Job:
         "world_size": seen.world_size,
         "loader_workers": epoch.loader.workers if epoch.loader else 0,
     }
+    if epoch.loader:
+        options["loading_s"] = loading_s(seen)
     attention = _attention(recorded.graph)
     if attention:
         options["attention"] = attention
@@ -64,6 +66,16 @@ def job_of(recorded: Job, seen: Seen, epoch: Epoch) -> Job:
         notes=tuple(dict.fromkeys((*sentences, *seen.notes))),
         options=options,
     )
+
+
+def loading_s(seen: Seen) -> float:
+    """Return the seconds that loading a step's batches takes one process of this machine, at most.
+
+    Args:
+        seen: What the phantom pass saw: it loads in its own process and watches that, which takes somewhat longer.
+    """
+    intervals = steady(seen)
+    return median(i.loading_s for i in intervals) if intervals else 0.0
 
 
 def timed_steps(outcome: PassOutcome, job_precision: str) -> TimedSteps | None:

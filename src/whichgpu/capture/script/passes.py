@@ -128,7 +128,7 @@ def run_beside(
         return _not_measured(job, seen, NOT_ASKED if options.phantom_only else f"Not measured here: {real.error}")
     if seen.compile_requested:
         real.seen.tell(TIMED_COMPILED)
-    found = _with_times(job, epoch, seen, real)
+    found = _with_times(job, epoch, seen, real, compiled=seen.compile_requested)
     return _not_measured(job, seen, "Not measured here: no step of it was timed.") if found is None else found
 
 
@@ -143,14 +143,18 @@ def _recorded(
     return job_of(job_from_document(phantom.job), phantom.seen, epoch), epoch, phantom.seen
 
 
-def _with_times(job: Job, epoch: Epoch, seen: Seen, real: PassOutcome) -> ScriptRun | None:
+def _with_times(job: Job, epoch: Epoch, seen: Seen, real: PassOutcome, *, compiled: bool = False) -> ScriptRun | None:
     # What both passes tell is told of the job.
     real.seen.notes = [note for note in real.seen.notes if note not in job.notes]
     timed = timed_steps(real, job.precision)
     if timed is None:
         return None
-    notes = time_notes(timed, epoch.loader.workers if epoch.loader else 0)
-    return ScriptRun(replace(job, notes=(*job.notes, *notes)), timed, tuple(seen.files))
+    workers = epoch.loader.workers if epoch.loader else 0
+    notes, options = time_notes(timed, workers), job.options
+    if epoch.loader and not workers:
+        options = {**options, "loading_s": timed.loading_s}
+    told = replace(job, notes=(*job.notes, *notes), options=options)
+    return ScriptRun(told, replace(timed, compiled=compiled), tuple(seen.files))
 
 
 def _not_measured(job: Job, seen: Seen, why: str) -> ScriptRun:

@@ -19,6 +19,7 @@ class TimedSteps:
         seconds_spent: Wall time of the whole pass.
         apart_share: Part of the time watched that went to what is no part of a step: evaluation, rollouts.
         notes: What a reader must know.
+        compiled: Whether torch.compile had made them.
     """
 
     step_s: tuple[float, ...]
@@ -28,6 +29,7 @@ class TimedSteps:
     seconds_spent: float
     apart_share: float = 0.0
     notes: tuple[str, ...] = ()
+    compiled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
