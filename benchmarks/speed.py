@@ -6,59 +6,21 @@ and transformers, which is printed apart.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from benchmarks.figures import ROOT, Figure, median_s, python, shell
+from benchmarks.script_speed import script_figures
 from benchmarks.sections import replace_section
 
-ROOT = Path(__file__).parent.parent
 GIB = 1024**3
 MB = 1e6
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured figure and the bar it is held against."""
-
-    name: str
-    value: float
-    unit: str
-    bar: float
-    detail: str = ""
-
-
-def python(code: str) -> dict[str, float]:
-    """Run `code` in a fresh interpreter and return the JSON object it prints last."""
-    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
-    values: dict[str, float] = json.loads(result.stdout.strip().splitlines()[-1])
-    return values
-
-
-def median_s(run: Callable[[], object], runs: int = 7) -> float:
-    """Return the median wall time of `run`, after one run that does not count."""
-    run()
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
-def shell(*arguments: str) -> Callable[[], object]:
-    """Return a function that runs `whichgpu` with `arguments`."""
-    command = [str(Path(sys.executable).with_name("whichgpu")), *arguments]
-    return lambda: subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
 
 
 IMPORT = """
@@ -208,6 +170,7 @@ def main() -> None:
         ),
         *capture_figures(),
         *memory_figures(),
+        *script_figures(),
         Figure("wheel", wheel_bytes() / MB, "MB", 5.0),
     ]
     lines = [

@@ -41,7 +41,15 @@ def test_a_printed_duration_is_within_a_per_cent(seconds: float) -> None:
 
 @pytest.mark.parametrize(
     ("amount", "text"),
-    [(0, "$0"), (0.000042, "$0.000042"), (0.0042, "$0.0042"), (0.43, "$0.43"), (12.3, "$12.30"), (1240.4, "$1,240")],
+    [
+        (0, "$0"),
+        (4e-7, "<$0.000001"),
+        (0.000042, "$0.000042"),
+        (0.0042, "$0.0042"),
+        (0.43, "$0.43"),
+        (12.3, "$12.30"),
+        (1240.4, "$1,240"),
+    ],
 )
 def test_money(amount: float, text: str) -> None:
     assert usd(amount) == text

@@ -61,6 +61,8 @@ def usd(amount: float) -> str:
     """Return an amount of money: '$0.0042', '$0.43', '$12.30', '$1,240'."""
     if amount == 0:
         return "$0"
+    if abs(amount) < MICRO:
+        return "<$0.000001"
     if abs(amount) < 0.095:
         return f"${float(f'{amount:.2g}'):.6f}".rstrip("0")
     return f"${amount:,.2f}" if abs(amount) < 999.5 else f"${amount:,.0f}"

@@ -95,6 +95,8 @@ def test_a_failing_script_shows_its_traceback_and_exit_code(run, train):
     assert "the phantom pass failed" in outcome.err
     train.write_text("import sys; sys.exit(9)")
     assert run("compare", train).code == 9
+    train.write_text("while True: pass")
+    assert_refused(run("compare", "--timeout", "3", train), "the phantom pass was ended", "still running after 3.00 s")
 
 
 def test_bad_input(run, train):

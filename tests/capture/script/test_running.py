@@ -139,7 +139,8 @@ def test_a_time_limit_ends_all_that_was_started(script):
     mark = f"whichgpu-test-{os.getpid()}"
     call = script(
         "import subprocess, sys, time\n"
-        f"subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)', '{mark}'])\n"
+        f"wait = [sys.executable, '-c', 'import time; time.sleep(99)', '{mark}']\n"
+        "subprocess.Popen(wait); subprocess.Popen(wait, start_new_session=True)\n"
         "while True: time.sleep(1)"
     )
     begin = time.perf_counter()
@@ -147,7 +148,28 @@ def test_a_time_limit_ends_all_that_was_started(script):
     assert outcome.status == "timeout"
     assert time.perf_counter() - begin < 12
     assert "still running after 6.00 s" in outcome.error
+    assert outcome.exit_code == 0
     assert processes_with(mark) == []
+
+
+def test_what_a_pass_leaves_in_a_session_of_its_own_ends_with_it(script):
+    mark = f"whichgpu-test-{os.getpid()}-s"
+    text = START + (
+        "import subprocess, sys\n"
+        f"wait = [sys.executable, '-c', 'import time; time.sleep(99)', '{mark}']\n"
+        "subprocess.Popen(wait, start_new_session=True)\n"
+    )
+    outcome = run_pass(PassRequest(script(text + LOOP), "real", "", seconds=0.1), 60, None)
+    assert outcome.status == "done"
+    assert processes_with(mark) == []
+
+
+def test_a_process_that_dies_leaves_with_the_code_a_shell_would_tell(script):
+    outcome = run_pass(
+        PassRequest(script("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"), "real", ""), 60, None
+    )
+    assert (outcome.status, outcome.exit_code) == ("crashed", 128 + signal.SIGSEGV)
+    assert "SIGSEGV" in outcome.error
 
 
 def test_a_memory_limit(script):
@@ -173,7 +195,8 @@ def test_ctrl_c_leaves_nothing_behind(script, tmp_path):
     mark = f"whichgpu-test-{os.getpid()}-c"
     call = script(
         "import subprocess, sys, time\n"
-        f"subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)', '{mark}'])\n"
+        f"wait = [sys.executable, '-c', 'import time; time.sleep(99)', '{mark}']\n"
+        "subprocess.Popen(wait); subprocess.Popen(wait, start_new_session=True)\n"
         "time.sleep(99)"
     )
     command = subprocess.Popen(
@@ -181,7 +204,7 @@ def test_ctrl_c_leaves_nothing_behind(script, tmp_path):
         cwd=call.folder, env={**os.environ, "TMPDIR": str(scratch)}, stderr=subprocess.PIPE,
     )  # fmt: skip
     until = time.perf_counter() + 30
-    while not processes_with(mark) and time.perf_counter() < until:
+    while len(processes_with(mark)) < 2 and time.perf_counter() < until:
         time.sleep(0.1)
     command.send_signal(signal.SIGINT)
     command.wait(timeout=20)

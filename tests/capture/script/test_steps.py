@@ -81,6 +81,43 @@ for i, (x, y) in enumerate(loader):
     assert [i.batches for i in outcome.seen.intervals] == [{"0": 3}, {"0": 3}]
 
 
+LATE = """
+other = nn.Linear(4, 4).to(device)
+second = None
+for i, (x, y) in enumerate(loader):
+    optimizer.zero_grad()
+    target = other(torch.randn(10, 4, device=device)).detach()
+    loss_of(model(x.to(device)) + target, y.to(device)).backward()
+    optimizer.step()
+    if i % 3 == 2{never}:
+        second = second or torch.optim.SGD(other.parameters(), lr=0.1)
+        loss_of(other(torch.randn(10, 4, device=device)), y.to(device)).backward()
+        second.step()
+"""
+
+
+def test_an_optimizer_made_after_steps_of_another_is_waited_for(script, phantom, real):
+    call = script(START + LATE.format(never=""))
+    outcome = phantom(call)
+    assert outcome.seen.optimizers == ["AdamW", "SGD"]
+    assert [i.batches for i in outcome.seen.intervals] == [{}, {"0": 3}]
+    # Five products with a bias: three steps of the one, calling the other, and one of the other.
+    assert op_names(outcome)["aten.addmm.default"] == 3 * 3 + 1
+    # Told of both, the pass that times steps never takes one of the first for a whole.
+    timed = real(call, optimizers=2)
+    assert {i.optimizer_steps for i in timed.seen.intervals} == {4}
+
+
+def test_one_that_never_comes_is_not_waited_for_long(script, phantom):
+    outcome = phantom(
+        script(START.replace("randn(100", "randn(900").replace("(100,)", "(900,)") + LATE.format(never=" and i < 0"))
+    )
+    assert outcome.seen.optimizers == ["AdamW"]
+    assert 2 <= len(outcome.seen.intervals) <= 16
+    assert op_names(outcome)["aten.addmm.default"] == 3
+    assert not any("makes no steps" in note for note in outcome.seen.notes)
+
+
 def test_closures_of_lbfgs_are_one_step(script, phantom):
     outcome = phantom(
         script(

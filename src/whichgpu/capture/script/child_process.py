@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,7 +46,9 @@ def run_pass(request: PassRequest, timeout_s: float, memory_bytes: float | None)
             limit = _wait(child, begin + timeout_s, memory_bytes)
         found = _read(scratch / "result.json")
         if found is None:
-            found = PassOutcome(limit or "crashed", exit_code=child.returncode, error=_how_it_died(child.returncode))
+            # Shells tell a signal so; one that we sent is none of the script's.
+            code = 0 if limit else child.returncode if child.returncode >= 0 else 128 - child.returncode
+            found = PassOutcome(limit or "crashed", exit_code=code, error=_how_it_died(child.returncode))
             if limit == "timeout":
                 found.error = f"it was still running after {duration(timeout_s)}"
             elif limit == "memory" and memory_bytes is not None:
@@ -71,6 +73,7 @@ def _started(request: PassRequest, place: Path, output: object) -> Iterator[subp
         yield child
     finally:
         _end(child)
+        _end_strays(request.scratch)
 
 
 def _environment(request: PassRequest) -> dict[str, str]:
@@ -135,6 +138,16 @@ def _end(child: subprocess.Popen[bytes]) -> None:
             except subprocess.TimeoutExpired:
                 continue
     child.wait()
+
+
+def _end_strays(scratch: str) -> None:
+    """End what the script has started in sessions of their own: their environment names its scratch folder."""
+    mark = f"TMPDIR={scratch}/".encode()
+    for place in Path("/proc").glob("[0-9]*/environ"):
+        # Other users' processes, and those that have ended meanwhile.
+        with suppress(OSError):
+            if mark in place.read_bytes():
+                os.kill(int(place.parent.name), signal.SIGKILL)
 
 
 def _read(result: Path) -> PassOutcome | None:

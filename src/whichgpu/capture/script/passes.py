@@ -95,7 +95,7 @@ def run_script(
         tell(why)
         return _not_measured(job, seen, why)
     tell(f"{call.name}: real pass, timing steps on this CPU for about {duration(options.seconds)}")
-    real = _real_pass(call, options, memory_bytes, added_up(seen))
+    real = _real_pass(call, options, memory_bytes, seen)
     found = _with_times(job, epoch, seen, real)
     if found is None:
         why = f"Not measured here: {_why(real, 'real').rstrip('.')}."
@@ -187,11 +187,9 @@ def _phantom_pass(call: ScriptCall, options: ScriptOptions, memory_bytes: float 
     return outcome
 
 
-def _real_pass(
-    call: ScriptCall, options: ScriptOptions, memory_bytes: float | None, backward_calls: int
-) -> PassOutcome:
+def _real_pass(call: ScriptCall, options: ScriptOptions, memory_bytes: float | None, seen: Seen) -> PassOutcome:
     """Run the real pass; once more with a GPU pretended if the script will not train without one."""
-    request = replace(_request(call, "real", options), backward_calls=backward_calls)
+    request = replace(_request(call, "real", options), backward_calls=added_up(seen), optimizers=len(seen.optimizers))
     outcome = run_pass(request, options.timeout_s, memory_bytes)
     if outcome.status in ("failed", "ended") and not outcome.seen.intervals:
         again = run_pass(replace(request, pretends_cuda=True), options.timeout_s, memory_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from whichgpu.graph import Graph, Job, job_to_document
 
 # Steps recorded at most to find one without an evaluation in it.
 _MOST_RECORDED = 4
+# How long an optimizer is waited for that nobody has made yet, and that something called could be trained by.
+_MOST_EXPECTING, _MOST_EXPECTING_S = 16, 10.0
 
 ONLY_FIRST = "Only one step was seen: the first, which lacks what comes before the model is called."
 NOTHING_ON_DEVICE = (
@@ -68,12 +71,14 @@ class PhantomPass:
         self.watch = ScriptWatch(self._after_step)
         self.watch.on_evaluated, self.watch.on_apart = self._after_evaluation, self._leave_apart
         self.watch.seen.world_size = request.world_size
+        self._ends = StepEnds(self.watch, request.step_marker)
+        self._first_expected: float | None = None
 
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Give torch the phantom GPU and watch the script that runs meanwhile."""
         patches = Patches()
-        ends = StepEnds(self.watch, self._request.step_marker)
+        ends = self._ends
         with switched_on() as phantom:
             run_self_test()
             self._phantom = phantom
@@ -131,6 +136,8 @@ class PhantomPass:
             return
         graph = graph_since(recording.graph(), self._begins_at)
         index = len(self.watch.seen.intervals) - 1
+        # Where the steps began anew, those before were none.
+        self._recorded = [r for r in self._recorded if r.index < index]
         self._recorded.append(_Recorded(graph, interval, index, recording.read_placeholders))
 
     def _is_enough(self) -> bool:
@@ -138,11 +145,18 @@ class PhantomPass:
         if len(intervals) == 1:
             # Its optimizer state was made in it, and what led up to it may be anything.
             return False
+        if self._ends.expects_another() and self._has_patience(len(intervals)):
+            return False
         if not intervals[-1].evaluation_calls:
             return True
         if len(intervals) > 2 and intervals[-1].shape == intervals[-2].shape:
             return True
         return len(intervals) > _MOST_RECORDED
+
+    def _has_patience(self, steps: int) -> bool:
+        now = time.perf_counter()
+        self._first_expected = self._first_expected or now
+        return steps < _MOST_EXPECTING and now - self._first_expected < _MOST_EXPECTING_S
 
     def outcome(self) -> PassOutcome:
         """Return the best step recorded, as a job."""

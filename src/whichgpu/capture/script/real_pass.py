@@ -45,7 +45,7 @@ class RealPass:
     def installed(self) -> Iterator[None]:
         """Watch the script that runs meanwhile, with all it does on a GPU done on the CPU."""
         patches = Patches()
-        ends = StepEnds(self.watch, self._request.step_marker)
+        ends = StepEnds(self.watch, self._request.step_marker, self._request.optimizers)
         try:
             redirect.install(patches, pretends_cuda=self._request.pretends_cuda)
             self.watch.install(patches)

@@ -27,6 +27,7 @@ class PassRequest:
         on_gpu: Whether a script that trains on the CPU is taken for one that puts its model on a GPU.
         autocast: dtype of autocast that is put around the script; "" for none but its own.
         backward_calls: Backward passes whose gradients a step adds up, as the phantom pass saw it.
+        optimizers: Optimizers a step runs through, as the phantom pass saw it; 0 if it did not.
         step_marker: "module:function" whose return ends a step; "" to find out.
     """
 
@@ -42,6 +43,7 @@ class PassRequest:
     on_gpu: bool = False
     autocast: str = ""
     backward_calls: int = 1
+    optimizers: int = 0
 
     def to_document(self) -> dict[str, Any]:
         """Return it as plain JSON values."""

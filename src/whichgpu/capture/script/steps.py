@@ -33,11 +33,13 @@ class StepEnds:
     Args:
         watch: Told at the end of every step.
         marker: "module:function" if the user named what ends a step.
+        optimizers: How many optimizers a step is known to run through; 0 to find out.
     """
 
-    def __init__(self, watch: ScriptWatch, marker: str = "") -> None:
+    def __init__(self, watch: ScriptWatch, marker: str = "", optimizers: int = 0) -> None:
         self._watch = watch
         self._marker = marker
+        self._known = optimizers
         self._made: list[weakref.ref[torch.optim.Optimizer]] = []
         self._stepped: list[torch.optim.Optimizer] = []
         self._last: torch.optim.Optimizer | None = None
@@ -119,9 +121,23 @@ class StepEnds:
         return any(id(p) not in known for p in _weights(optimizer))
 
     def _is_waiting(self) -> bool:
-        """Return whether an optimizer that was made has not stepped yet."""
+        """Return whether an optimizer that was made, or is known to come, has not stepped yet."""
+        if len(self._stepped) < self._known:
+            return True
         made = (reference() for reference in self._made)
         return any(o is not None and self._brings_weights(o) for o in made)
+
+    def expects_another(self) -> bool:
+        """Return whether a model that is called could be trained and no optimizer made so far does it."""
+        if self._marker or not self._stepped:
+            return False
+        made = (reference() for reference in self._made)
+        held = {id(p) for o in made if o is not None for p in _weights(o)}
+        for module in list(self._watch.called):
+            trainable = [id(p) for p in module.parameters() if p.requires_grad]
+            if module.training and trainable and held.isdisjoint(trainable):
+                return True
+        return False
 
     def _after_backward(self) -> None:
         if self._marker or self._stepped or self._watch.in_optimizer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ class ScriptWatch:
         in_backward: Whether a backward pass runs.
         in_optimizer: Whether an optimizer's step runs.
         evaluation: What answers calls of models without gradients.
+        called: Models called in training mode, with gradients or without.
         is_armed: Whether steps count; where they do not, the first one ends what runs.
         on_training_call: Called before a model is called with gradients.
         on_evaluated: Called after a model was called without.
@@ -40,6 +42,7 @@ class ScriptWatch:
         self.interval = Interval()
         self.in_backward = False
         self.in_optimizer = False
+        self.called: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
         self.is_armed = True
         self.on_training_call: Callable[[], None] | None = None
         self.on_evaluated: Callable[[], None] | None = None
@@ -124,6 +127,7 @@ class ScriptWatch:
         if next(module.parameters(), None) is None:
             return
         interval.training_calls += 1
+        self._note_called(module)
         self._note_trained()
         if interval.training_calls == 1 and not self.seen.intervals:
             # What came before is no part of a step, but for its first batch.
@@ -137,6 +141,7 @@ class ScriptWatch:
     def _evaluate(self, plain: Any, module: Any, args: Any, kwargs: Any) -> Any:
         if next(module.parameters(), None) is None:
             return plain(module, *args, **kwargs)
+        self._note_called(module)
         try:
             return self.evaluation.answer(plain, module, args, kwargs)
         finally:
@@ -144,6 +149,10 @@ class ScriptWatch:
             self.evaluation.evaluated(self.interval)
             if self.on_evaluated is not None:
                 self.on_evaluated()
+
+    def _note_called(self, module: Any) -> None:
+        if module.training:
+            self.called.add(module)
 
     def _note_trained(self) -> None:
         if self.evaluation.is_apart and self.on_apart is not None:
