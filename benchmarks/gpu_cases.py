@@ -9,6 +9,13 @@ from typing import Any, TypeAlias
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
+_LONGEST_ERROR = 400
+
+
+def error_text(error: Exception) -> str:
+    """Return an error as one line that says nothing of where the repository lay."""
+    text = f"{type(error).__name__}: {error}".replace(f"{ROOT}/", "")
+    return " ".join(text.split())[:_LONGEST_ERROR]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.gpu_cases import CASES, ROOT, Case, Prediction, ScriptCase, to_form
+from benchmarks.gpu_cases import CASES, ROOT, Case, Prediction, ScriptCase, error_text, to_form
 
 if TYPE_CHECKING:
     from whichgpu.graph import Job
@@ -39,11 +39,11 @@ def predict(case: Case, gpu: str) -> Prediction:
         job = captured(case)
         ops, launches = op_names(job), count_graph(job.graph).launches
     except Exception as error:  # whatever a machine nobody has tried does, the other cases go on
-        return Prediction(case.name, error=_text(error))
+        return Prediction(case.name, error=error_text(error))
     try:
         found = estimate(job, gpu)
     except WhichGpuError as error:
-        return Prediction(case.name, ops, launches, source=job.source, error=_text(error))
+        return Prediction(case.name, ops, launches, source=job.source, error=error_text(error))
     memory = found.memory
     return Prediction(
         name=case.name,
@@ -75,7 +75,7 @@ def captured(case: Case) -> Job:
         return capture_workload(case.job, case.batch, case.precision, case.layout)
     except Exception as error:  # a package is missing, or the phantom GPU does not work beside this driver
         job = workload(case.job, batch=case.batch, precision=case.precision, layout=case.layout or None)
-        return replace(job, source=f"{job.source}, shipped: not captured here ({_text(error)})")
+        return replace(job, source=f"{job.source}, shipped: not captured here ({error_text(error)})")
 
 
 def _captured_script(case: ScriptCase) -> Job:
@@ -89,10 +89,6 @@ def _captured_script(case: ScriptCase) -> Job:
         if done.returncode:
             raise RuntimeError(" ".join(done.stderr.split())[-400:])
         return job_from_document(json.loads(file.read_text(encoding="utf-8")))
-
-
-def _text(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:400]
 
 
 def write_predictions(gpu: str, file: Path, cases: Sequence[Case] = CASES) -> None:

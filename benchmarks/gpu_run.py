@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu_cases import CASES, ROOT, Case, Found, JobCase, ScriptCase, to_form
+from benchmarks.gpu_cases import CASES, ROOT, Case, Found, JobCase, ScriptCase, error_text, to_form
 from benchmarks.gpu_predictions import SILENT
 from benchmarks.script_steps import EnoughSteps, StepTimes
 
@@ -32,7 +32,7 @@ def run(case: Case, device: str = "cuda") -> Found:
         after = None if before is None else _used_bytes()
         return found if before is None or after is None else replace(found, device_bytes=after - before)
     except Exception as error:  # a case that fails must not lose the others
-        return Found(case.name, error=" ".join(f"{type(error).__name__}: {error}".split())[:500])
+        return Found(case.name, error=error_text(error))
 
 
 def _run_job(case: JobCase, device: str) -> Found:

@@ -54,7 +54,7 @@ def test_a_known_step_is_measured() -> None:
     assert (result.batch, result.measured_batch, result.scale) == (32, 32, 1.0)
     assert 0.032 <= result.step_s < 0.064  # a sleep is never shorter, and longer on a busy machine
     assert result.step_s_low <= result.step_s <= result.step_s_high
-    assert 5 <= result.steps <= 46
+    assert 3 <= result.steps <= 46  # 1.5 s hold 46 steps, fewer on a busy machine
     assert result.warmup_steps >= 2
     assert result.samples_per_s == pytest.approx(32 / result.step_s)
     assert 1.0 < result.seconds_spent < 3
