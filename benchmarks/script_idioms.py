@@ -42,7 +42,7 @@ TOPICS = {
 _HEAD = ("| script | outcome | what was seen, what is said |", "|---|---|---|")
 # Notes every script brings, which the column of what was seen tells in its own words.
 _USUAL = (
-    *("Seen: ", "Steps per epoch: ", "Samples per step: ", "Loading data ", "Between steps "),
+    *("Seen: ", "Steps per epoch: ", "Samples per step: ", "Loading data ", "No DataLoader ", "Between steps "),
     "Numbers the step reads back",
 )
 # Notes that depend on how fast this machine is at the moment.

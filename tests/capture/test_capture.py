@@ -140,7 +140,7 @@ def test_copies_between_host_and_device(phantom, record):
     target = torch.zeros(4, device="cuda")
 
     def step():
-        batch = torch.ones(2, 100).to("cuda")
+        batch = torch.randn(2, 100).to("cuda")
         target.copy_(torch.ones(4))
         return (batch * 2).cpu(), batch.sum().item()
 

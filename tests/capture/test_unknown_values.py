@@ -116,6 +116,25 @@ def test_known_masks_are_exact():
     assert torch.eye(3, device="cuda")[labels.clamp(min=0)].shape == (3, 3)
 
 
+def test_masks_of_floats_are_exact():
+    # As in contrastive losses: which of two views belong together, without each with itself.
+    labels = torch.arange(24).repeat(2)
+    same = (labels[:, None] == labels[None]).float()
+    own = torch.eye(48, device="cuda")
+    for here in (same.cuda(), same.cuda().half(), (labels.cuda()[:, None] == labels.cuda()[None]).float()):
+        others = here[~own.bool()].view(48, -1)
+        scores = on_device(48, 48)[~own.bool()].view(48, -1)
+        assert scores[others.bool()].view(48, -1).shape == (48, 1)
+        assert scores[~others.bool()].view(48, -1).shape == (48, 46)
+        assert ((1 - own) * here).sum().item() == 48
+    seen = torch.zeros(20, 10, device="cuda")
+    seen[:, :3] = 1
+    assert on_device(20, 10)[seen > 0].shape == (60,)
+    assert on_device(9, 9)[torch.ones(9, 9, device="cuda").tril() == 1].shape == (45,)
+    seen += on_device(20, 10)
+    assert on_device(20, 10)[seen > 0].shape == (100,)
+
+
 def test_generation_goes_on():
     model = nn.Sequential(nn.Embedding(50, 8), nn.Linear(8, 50)).cuda()
     tokens = torch.zeros(2, 1, dtype=torch.long, device="cuda")

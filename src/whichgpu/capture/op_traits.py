@@ -46,9 +46,9 @@ class OpTraits:
         return not self.written and not self.is_view
 
 
-# Arithmetic that torch does not tag as pointwise; the last is what a gradient scaler does to its scale.
+# Arithmetic that torch does not tag as pointwise, and masks; the last is what a gradient scaler does to its scale.
 _PLAIN = frozenset({"clone", "_to_copy", "copy_", "fill_", "zero_", "sum", "amax", "amin", "max", "min", "any", "all"})
-_PLAIN |= {"cat", "stack", "_amp_update_scale_"}
+_PLAIN |= {"cat", "stack", "tril", "triu", "fill_diagonal_", "_amp_update_scale_"}
 
 
 @cache

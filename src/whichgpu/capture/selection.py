@@ -98,7 +98,7 @@ def _positions(device: FakeDevice, index: torch.Tensor | None) -> list[torch.Ten
 
 
 def _give_value(out: PhantomTensor, source: torch.Tensor, pick: Any) -> None:
-    """Give `out` what `pick` takes from the value of `source`, if that is known and whole numbers."""
+    """Give `out` what `pick` takes from the value of `source`, if that is known."""
     value = value_of(source)
-    if value is not None and not value.is_floating_point() and not value.is_complex():
+    if value is not None:
         give_shadow(out, pick(value))

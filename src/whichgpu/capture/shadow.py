@@ -2,8 +2,8 @@
 
 Masks, lengths and token ids decide which way a step goes (`mask.all()`, `nonzero()`), so integer and boolean tensors
 keep a real copy on the CPU for as long as their values are known; so do a few floats, such as the scale of a gradient
-scaler. Every operator on shadowed tensors runs on their copies too; on floats only plain arithmetic does, since no step
-branches on what its layers compute.
+scaler, and floats that are whole numbers, as masks and labels often are. Every operator on shadowed tensors runs on
+their copies too; on floats only plain arithmetic does, since no step branches on what its layers compute.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from whichgpu.capture.phantom_tensor import PhantomTensor
 # Above these a copy would cost time and memory, and no step is known to branch on so many values.
 LARGEST_INTEGER_ELEMENTS = 4_000_000
 LARGEST_FLOAT_ELEMENTS = 64
+LARGEST_WHOLE_ELEMENTS = 1_000_000
+# Formats of floats that torch can round on a CPU.
+_ROUNDED = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 
 _FACTORIES = frozenset(
     {"zeros", "ones", "full", "arange", "eye", "tril_indices", "triu_indices", "scalar_tensor", "linspace"}
@@ -51,8 +54,21 @@ def value_of(tensor: torch.Tensor) -> torch.Tensor | None:
 
 def is_small(value: torch.Tensor) -> bool:
     """Return whether a value is worth remembering."""
-    limit = LARGEST_FLOAT_ELEMENTS if value.is_floating_point() or value.is_complex() else LARGEST_INTEGER_ELEMENTS
-    return bool(value.numel() <= limit)
+    count: int = value.numel()
+    if value.is_complex():
+        return count <= LARGEST_FLOAT_ELEMENTS
+    if value.is_floating_point():
+        return count <= LARGEST_FLOAT_ELEMENTS or (count <= LARGEST_WHOLE_ELEMENTS and _is_whole(value))
+    return count <= LARGEST_INTEGER_ELEMENTS
+
+
+def _is_whole(value: torch.Tensor) -> bool:
+    """Return whether a tensor of floats holds whole numbers alone."""
+    if value.dtype not in _ROUNDED:
+        return False
+    # Of images and activations the first few tell.
+    some = value[(0,) * (value.dim() - 1)][:LARGEST_FLOAT_ELEMENTS]
+    return bool((some == some.round()).all()) and bool((value == value.round()).all())
 
 
 def give_shadow(tensor: PhantomTensor, value: torch.Tensor, source: Shadow | None = None) -> None:
@@ -121,4 +137,4 @@ def _is_small_factory(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) ->
     for number in numbers:
         if isinstance(number, (int, float)) and number > 0:
             count *= int(number) or 1
-    return count <= (LARGEST_FLOAT_ELEMENTS if dtype.is_floating_point else LARGEST_INTEGER_ELEMENTS)
+    return count <= (LARGEST_WHOLE_ELEMENTS if dtype.is_floating_point else LARGEST_INTEGER_ELEMENTS)

@@ -1,5 +1,6 @@
 """A library is changed when it is imported, and one that is not imported is not loaded for it."""
 
+import importlib.util
 import sys
 
 from whichgpu.capture.patches import Patches
@@ -26,3 +27,17 @@ def test_actions_run_once_their_module_is_there(tmp_path, monkeypatch):
     assert sys.meta_path == before
     for name in ("library_of_mine.part", "library_of_mine"):
         del sys.modules[name]
+
+
+def test_a_module_that_was_only_sought_is_changed_later(tmp_path, monkeypatch):
+    (tmp_path / "sought_first.py").write_text("value = 1")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    done, patches = [], Patches()
+    when_imported.install(patches, {"sought_first": lambda module: done.append(module.value)})
+    assert importlib.util.find_spec("sought_first") is not None
+    assert done == []
+    import sought_first
+
+    assert (sought_first.value, done) == (1, [1])
+    patches.undo()
+    del sys.modules["sought_first"]

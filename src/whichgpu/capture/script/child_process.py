@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 from whichgpu.capture.script import launcher
 from whichgpu.capture.script.outcome import PassOutcome, Status
@@ -23,6 +25,8 @@ from whichgpu.units import binary_bytes, duration
 _POLL_S = 0.05
 _LOOK_AT_MEMORY_S = 0.25
 _OUTPUT_LINES = 30
+# What ends this process from outside: a Ctrl-C, `kill` and `timeout`, a terminal that is closed.
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PACKAGES = str(Path(__file__).parents[3])
 
 
@@ -35,7 +39,7 @@ def run_pass(request: PassRequest, timeout_s: float, memory_bytes: float | None)
         memory_bytes: Above these resident bytes it is ended; None for no limit.
     """
     begin = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="whichgpu-", ignore_cleanup_errors=True) as folder:
+    with _in_order(), tempfile.TemporaryDirectory(prefix="whichgpu-", ignore_cleanup_errors=True) as folder:
         scratch = Path(folder).resolve()
         (scratch / "tmp").mkdir()
         asked = replace(request, scratch=str(scratch))
@@ -59,6 +63,35 @@ def run_pass(request: PassRequest, timeout_s: float, memory_bytes: float | None)
 
 
 @contextmanager
+def _in_order() -> Iterator[None]:
+    """Let signals that end this process raise, so that what a pass has started and written goes with it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    for number, handler in before.items():
+        if handler is signal.SIG_DFL:
+            signal.signal(number, _leave)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _finish_undisturbed() -> None:
+    """Ignore signals from now on until the pass is over: a second Ctrl-C must not leave half of it behind."""
+    if threading.current_thread() is threading.main_thread():
+        for number in _ENDING:
+            signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
 def _started(request: PassRequest, place: Path, output: object) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-P", "-m", "whichgpu.capture.script.child", str(place)]
     child = subprocess.Popen(
@@ -72,6 +105,7 @@ def _started(request: PassRequest, place: Path, output: object) -> Iterator[subp
     try:
         yield child
     finally:
+        _finish_undisturbed()
         _end(child)
         _end_strays(request.scratch)
 

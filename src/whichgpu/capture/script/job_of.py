@@ -24,6 +24,7 @@ _AUTOCAST = {"bfloat16": "amp-bf16", "float16": "amp-fp16"}
 # Of a step's time; below it nobody would do anything about it.
 _NEGLIGIBLE = 0.01
 FIRST_ALONE = "Only the first step was timed, which is usually slower than later ones."
+NO_LOADER = "No DataLoader was seen: what making a batch takes here is in the time of a step."
 COMPILED = "The script asks for torch.compile: its whole step counts as compiled unless --no-compile is given."
 
 
@@ -108,18 +109,20 @@ def _apart_share(intervals: Sequence[Interval]) -> float:
     return sum(i.apart_s for i in later) / seconds if seconds else 0.0
 
 
-def time_notes(timed: TimedSteps, workers: int) -> tuple[str, ...]:
+def time_notes(timed: TimedSteps, workers: int | None) -> tuple[str, ...]:
     """Return what part of the time is spent waiting for data, and on what is no part of a step.
 
     Args:
         timed: What the real pass timed.
-        workers: Processes that load.
+        workers: Processes that load; None if no DataLoader was seen.
     """
     step_s = median(timed.step_s)
     share = timed.loading_s / (timed.loading_s + step_s)
     by = f" with {workers} worker{'s' if workers > 1 else ''}" if workers else ""
     notes = []
-    if share < _NEGLIGIBLE:
+    if workers is None:
+        notes.append(NO_LOADER)
+    elif share < _NEGLIGIBLE:
         notes.append(f"Loading data takes less than {_percent(_NEGLIGIBLE)} of a step{by}.")
     else:
         notes.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from statistics import median
 
 from whichgpu.capture.script.call import ScriptCall
 from whichgpu.capture.script.child_process import run_pass
@@ -30,6 +31,8 @@ _STARTED = (
 )
 NOT_ASKED = "Not measured here: --phantom-only."
 _MOST_NAMED = 3
+# Where only the real pass is left, nobody waits longer for it.
+_BRIEF_S = 120.0
 TIMED_COMPILED = "The steps timed here are those of the program itself, with what torch.compile made of them."
 _VERBS: dict[Status, str] = {
     "failed": "failed",
@@ -138,9 +141,30 @@ def _recorded(
     tell(f"{call.name}: phantom pass, recording a step as a GPU would run it")
     phantom = _phantom_pass(call, options, memory_bytes)
     if phantom.job is None:
-        raise _error(call, phantom, "phantom")
+        raise _error(call, phantom, _measured_alone(call, options, memory_bytes, phantom, tell))
     epoch = epoch_seen(phantom.seen, options.steps_per_epoch, options.samples_per_step)
     return job_of(job_from_document(phantom.job), phantom.seen, epoch), epoch, phantom.seen
+
+
+def _measured_alone(
+    call: ScriptCall,
+    options: ScriptOptions,
+    memory_bytes: float | None,
+    phantom: PassOutcome,
+    tell: Callable[[str], None],
+) -> str:
+    """Return what the real pass times where the phantom pass broke, in a clause; "" if nothing."""
+    if options.phantom_only or phantom.status not in ("failed", "refused", "crashed"):
+        return ""
+    tell(f"{call.name}: {_why(phantom, 'phantom')}; whether it trains on this CPU is tried")
+    brief = replace(options, timeout_s=min(options.timeout_s, _BRIEF_S))
+    timed = timed_steps(_real_pass(call, brief, memory_bytes, Seen()), "")
+    if timed is None:
+        return ""
+    return (
+        f"; on this CPU the script trains: {duration(median(timed.step_s))} a step in {timed.precision}, median of "
+        f"{len(timed.step_s)}. Without a recorded step no other device can be predicted"
+    )
 
 
 def _with_times(job: Job, epoch: Epoch, seen: Seen, real: PassOutcome, *, compiled: bool = False) -> ScriptRun | None:
@@ -149,7 +173,7 @@ def _with_times(job: Job, epoch: Epoch, seen: Seen, real: PassOutcome, *, compil
     timed = timed_steps(real, job.precision)
     if timed is None:
         return None
-    workers = epoch.loader.workers if epoch.loader else 0
+    workers = epoch.loader.workers if epoch.loader else 0 if real.seen.loaders else None
     notes, options = time_notes(timed, workers), job.options
     if epoch.loader and not workers:
         options = {**options, "loading_s": timed.loading_s}
@@ -196,6 +220,8 @@ def _real_pass(call: ScriptCall, options: ScriptOptions, memory_bytes: float | N
         if again.seen.intervals:
             again.seen.tell("The script does not train without a GPU: it was told that this CPU is one.")
             return again
+        if outcome.error and again.error not in ("", outcome.error):
+            outcome = replace(outcome, error=f"{outcome.error}; told that this CPU is a GPU: {again.error}")
     return outcome
 
 
@@ -206,9 +232,9 @@ def _why(outcome: PassOutcome, kind: PassKind) -> str:
     return f"{_NAMES[kind]} {_VERBS[outcome.status]}: {outcome.error}"
 
 
-def _error(call: ScriptCall, outcome: PassOutcome, kind: PassKind) -> ScriptError:
+def _error(call: ScriptCall, outcome: PassOutcome, kept: str) -> ScriptError:
     parts = [outcome.traceback.rstrip()]
     if outcome.output and not outcome.traceback:
         parts.append("The last it printed:\n" + outcome.output)
     details = "\n".join(part for part in parts if part)
-    return ScriptError(f"{call.name}: {_why(outcome, kind)}", details, outcome.exit_code)
+    return ScriptError(f"{call.name}: {_why(outcome, 'phantom')}{kept}", details, outcome.exit_code)

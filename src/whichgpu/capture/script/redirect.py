@@ -53,6 +53,7 @@ def install(patches: Patches, *, pretends_cuda: bool) -> None:
     patches.set(lazy, "_allowed_methods", [*lazy._allowed_methods, *taken])
     patches.set(torch.Tensor, "record_stream", lambda self, stream: None)
     patches.set(torch.nn.Module, "to_empty", _on_cpu(torch.nn.Module.to_empty))
+    patches.set(torch.nn.DataParallel, "forward", lambda self, *args, **kwargs: self.module(*args, **kwargs))
     plain_context = _device.DeviceContext.__init__
     patches.set(_device.DeviceContext, "__init__", lambda self, device: plain_context(self, _cpu_for(device)))
     patches.set(torch, "Generator", _generator_class())

@@ -91,6 +91,13 @@ class Nothing:
     def __iter__(self) -> Iterator[Any]:
         return iter(())
 
+    def __len__(self) -> int:
+        return 0
+
+    def __bool__(self) -> bool:
+        # A run is there, however little it holds.
+        return True
+
     def __enter__(self) -> Nothing:
         return self
 

@@ -37,14 +37,18 @@ class _Finder(MetaPathFinder):
 
     def __init__(self, actions: dict[str, Action]) -> None:
         self._actions = actions
+        self._sought: set[str] = set()
 
     def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
         """Return the spec of a module that an action waits for; None for all others."""
-        action = self._actions.pop(fullname, None)
-        if action is None:
+        action = self._actions.get(fullname)
+        if action is None or fullname in self._sought:
             return None
-        # No longer waited for, so this comes back here and goes on to the other finders.
-        spec = importlib.util.find_spec(fullname)
+        self._sought.add(fullname)
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._sought.discard(fullname)
         if spec is None or spec.loader is None:
             return spec
         loader: Any = spec.loader
@@ -54,7 +58,9 @@ class _Finder(MetaPathFinder):
             # Whoever reads the module's loader later finds it as it was.
             loader.__dict__.pop("exec_module", None)
             plain(module)
-            action(module)
+            # Only now: many a library asks whether a module could be imported, and never imports it.
+            if self._actions.pop(fullname, None) is not None:
+                action(module)
 
         loader.exec_module = exec_module
         return spec
