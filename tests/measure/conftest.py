@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -40,6 +43,29 @@ class SleepingJob:
             return 0.0
 
         return step
+
+
+class VirtualTime:
+    """A clock that only sleeping moves: however busy the machine, a step takes what it sleeps."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+@pytest.fixture
+def virtual_time(monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
+    """Measure by a clock that only the steps of a `SleepingJob` move."""
+    clock = VirtualTime()
+    users: list[Any] = [importlib.import_module(f"whichgpu.measure.{name}") for name in ("measure", "stepper")]
+    for user in [*users, sys.modules[__name__]]:
+        monkeypatch.setattr(user, "time", clock)
+    return clock
 
 
 @pytest.fixture

@@ -75,6 +75,7 @@ def measure(
             run.interrupted = True
         finally:
             run.stepper.close()
+            run.interrupted |= run.stepper.interrupted
     return run.result()
 
 
