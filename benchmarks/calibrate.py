@@ -4,7 +4,7 @@ Data, from ``../shared/measurements``: published step times on one GPU (Lambda, 
 float32 kernels; rates of large products (`benchmarks.gemm_rates`); what `whichgpu calibrate` found on real machines
 (``benchmarks/results/``, docs/calibration.md). The jobs of the steps are captured on the phantom
 GPU once and kept (``python -m benchmarks.capture_traces`` does it ahead of time); those not captured are left out, and
-the sources say how many were used.
+the sources say how many were used. The fit begins at the coefficients there are.
 """
 
 from __future__ import annotations
@@ -26,10 +26,13 @@ from benchmarks.efficiencies_file import FILE, write
 from benchmarks.fit import Fit, fit
 from benchmarks.leave_out import Check, LeaveOut, check
 from benchmarks.measured import Measured, batched
+from benchmarks.parameters import read
 from benchmarks.tables import kept_table
 from whichgpu.validation import kept_traces
 
 MEASUREMENTS = Path(__file__).parents[2] / "shared" / "measurements"
+# Evaluations of the Jacobian: from priors alone some thirty change the last per mille.
+STEPS = 20
 # 80 % of a normal distribution lies within this many standard deviations.
 _Z80 = 1.2816
 
@@ -55,7 +58,7 @@ def main() -> None:
     for source, count in sorted(Counter(r.source for r in rows).items()):
         say(f"{count} rows of {source}")
     structure = read_structure()
-    full = fit(batched(rows), structure, steps=20)
+    full = fit(batched(rows), structure, read(structure), STEPS)
     for name, value in full.values.items():
         if name.startswith(("extra_s.", "call_s.", "host.")):
             say(f"  {name}: {value:.3g}")
@@ -85,7 +88,7 @@ def _with_sources(full: Fit, rows: Sequence[Measured]) -> dict[str, Any]:
         f"{by_source['neusight kernels']} float32 kernels of NeuSight's, {by_source['rates of products']} rates of "
         f"large products (benchmarks/gemm_rates.py){_own(by_source)}; kinds without data: estimation prototypes"
     )
-    for name in ("model", "compute", "memory", "reorder", "reread"):
+    for name in ("model", "compute", "memory", "elements_per_clock", "reorder", "reread"):
         document[name]["source"] = what
     for row in document["software"]:
         row["source"] = what.partition(",")[0]
@@ -153,7 +156,7 @@ def spread(checks: Sequence[Check], words: str) -> dict[str, Any]:
     for found in checks:
         by_gpu.setdefault(found.row.device.name, []).append(found.log_error)
     errors = np.concatenate([np.array(e) for e in by_gpu.values()])
-    weights = np.concatenate([np.full(len(e), len(e) ** -0.5) for e in by_gpu.values()])
+    weights = np.concatenate([np.full(len(e), 1 / len(e)) for e in by_gpu.values()])
     order = np.argsort(np.abs(errors))
     reached = np.cumsum(weights[order]) / weights.sum()
     sigma = float(np.abs(errors)[order][np.searchsorted(reached, 0.8)]) / _Z80

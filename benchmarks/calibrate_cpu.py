@@ -32,7 +32,7 @@ OTHER_CPUS = 0.3
 # Start values and how far each may wander, in log.
 PARAMETERS: dict[str, tuple[float, float]] = {
     "family.matrix": (0.5, 0.5),
-    "family.memory": (0.5, 0.5),
+    "family.memory": (0.5, 0.15),
     "family.kernel_start_us": (5.0, 0.5),
     "compute.convolution.cpu": (1.0, 0.3),
     "compute.convolution.pointwise.cpu": (1.0, 0.3),

@@ -1,6 +1,6 @@
 """Capturing the jobs of files of measurements ahead of time: ``python -m benchmarks.capture_traces FILE.csv.gz ...``.
 
-First 200 models drawn at random of each kind of run (task, precision, layout, generation of torch), the same ones as
+First 150 models drawn at random of each kind of run (task, precision, layout, generation of torch), the same ones as
 far as a kind has them, then all others. What is captured already is left alone: it can be stopped and started again.
 """
 
@@ -15,7 +15,7 @@ from random import Random
 from whichgpu.references import Reference
 from whichgpu.validation import Case, kept_traces, load_rows
 
-FIRST = 200
+FIRST = 150
 SEED = 0
 
 

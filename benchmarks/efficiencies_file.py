@@ -28,7 +28,7 @@ _DIGITS = 4
 def write(document: dict[str, Any], path: Path = FILE) -> None:
     """Write `document` as TOML; numbers are rounded to what was really learnt."""
     lines = [_HEAD]
-    for name in ("model", "host", "compute", "memory", "reorder", "reread"):
+    for name in ("model", "host", "compute", "memory", "elements_per_clock", "reorder", "reread"):
         lines += _table(name, document[name])
     for name in ("tiles", "software", "family"):
         for row in document[name]:

@@ -32,6 +32,8 @@ Floats = NDArray[np.float64]
 
 # Residuals beyond this (in log time) count linearly: a broken run must not bend the fit.
 SOFT = 0.1
+# A step that lowers the cost by less than this share is the last.
+ENOUGH = 1e-4
 # How far all coefficients of one way of acting are moved together to see how much a kernel's time depends on them.
 STEP = 1e-3
 
@@ -81,6 +83,7 @@ def fit(
         loss="soft_l1",
         f_scale=SOFT,
         max_nfev=steps,
+        ftol=ENOUGH,
         x_scale=problem.sigma,
     )
     found = problem.values(result.x)
@@ -176,7 +179,7 @@ class Problem:
     def _with(self, parameter: Parameter, values: Mapping[str, float], kernels_s: Sequence[Floats]) -> Floats:
         """Return the logarithm of the times with one parameter a step larger."""
         changed = dict(values) | {parameter.name: values[parameter.name] * float(np.exp(STEP))}
-        if parameter.name.startswith("model."):
+        if parameter.name.startswith(("model.", "scale.")):
             return self._predict(self._efficiencies(changed), changed)
         # A circumstance of the measurements: no kernel takes longer for it.
         times = [b.times(k, changed)[0] for b, k in zip(self.batches, kernels_s, strict=True)]
@@ -221,7 +224,8 @@ def _scaled(what: str) -> Callable[[Efficiencies, float], Efficiencies]:
         # Every kind has one entry without qualifiers after this, whose factor all kernels of the kind share.
         entries = dict(old.entries)
         for kind in KINDS:
-            entries[kind] = entries.get(kind, 1.0) * factor
+            if old.has(kind) or what not in UNBOUNDED:
+                entries[kind] = entries.get(kind, 1.0) * factor
         return replace(efficiencies, **{what: Coefficients(entries)})  # type: ignore[arg-type]
 
     return change
@@ -248,10 +252,13 @@ def _tile(name: str) -> Callable[[Efficiencies, float], Efficiencies]:
 
 
 KINDS: tuple[str, ...] = get_args(KernelKind)
+# Where a kind without a coefficient has no bound at all.
+UNBOUNDED = ("elements_per_clock",)
 CHANGES: dict[str, Callable[[Efficiencies, float], Efficiencies]] = {
     "compute": _scaled("compute"),
     "memory": _scaled("memory"),
     "reorder": _scaled("reorder"),
+    "elements_per_clock": _scaled("elements_per_clock"),
     "reread": _scaled("reread"),
     "energy": _energy,
     **{f"tile.{name}": _tile(name) for name in TILE_NAMES},

@@ -7,18 +7,24 @@ the data; larger folds are refitted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing import get_context
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.fit import SOFT, Fit, Floats, Problem, fit
 from benchmarks.measured import Measured, batched
 from benchmarks.parameters import Document, fill
 from whichgpu.cost.family import Efficiencies, efficiencies_from_document
+from whichgpu.devices.cpu_reading import usable_cpus
+
+# Which rows are left out, in the order of the problem's.
+Held = NDArray[np.bool_]
 
 # A fold with more of the rows' weight than this is refitted.
-LARGE_FOLD = 0.15
+LARGE_FOLD = 0.05
 # A step moves a coefficient by this many standard deviations of its prior at most.
 MOST = 2.0
 # Evaluations of the Jacobian then.
@@ -69,6 +75,8 @@ class LeaveOut:
         robust[:count] = (1 + (residuals[:count] / SOFT) ** 2) ** -0.25
         self.jacobian = self.problem.jacobian(self.theta) * robust[:, None]
         self.residuals = residuals * robust
+        self._normal: Floats = self.jacobian.T @ self.jacobian
+        self._gradient: Floats = self.jacobian.T @ self.residuals
         self.order = [row for batch in self.problem.batches for row in batch.rows]
 
     def predict(
@@ -84,31 +92,52 @@ class LeaveOut:
             tell: Hears of each fold.
             never_fitted: More rows to predict, each with the fold of its key.
         """
-        found: list[Check] = []
         keys = [key(row) for row in self.order]
-        total = sum(row.weight for row in self.order)
-        for name in sorted({k for k in keys if k is not None}, key=str):
-            held = np.array([k == name for k in keys])
-            rows = [row for row, is_held in zip(self.order, held, strict=True) if is_held]
-            large = sum(row.weight for row in rows) > LARGE_FOLD * total
-            tell(f"{name}: {len(rows)} rows{', refitted' if large else ''}")
-            efficiencies = self._refitted(key, name) if large else self._without(held)
+        folds = {
+            name: np.array([k == name for k in keys]) for name in sorted({k for k in keys if k is not None}, key=str)
+        }
+        found: list[Check] = []
+        for name, values in zip(folds, self._fitted(folds.values()), strict=True):
+            rows = [row for row, is_held in zip(self.order, folds[name], strict=True) if is_held]
+            tell(f"{name}: {len(rows)} rows")
+            efficiencies = efficiencies_from_document(fill(self.structure, values, self.problem.nodes))
             more = [row for row in never_fitted if key(row) == name]
             found += check([*rows, *more], efficiencies, self.full.values)
         return found
 
-    def _refitted(self, key: Callable[[Measured], Hashable], name: Hashable) -> Efficiencies:
-        kept = [row for row in self.rows if key(row) != name]
-        return fit(batched(kept), self.structure, self.full.values, REFIT_STEPS).efficiencies
+    def _fitted(self, folds: Iterable[Held]) -> Iterator[Mapping[str, float]]:
+        """Yield the fitted values without the rows of each fold, in order; in as many processes as there are cores."""
+        _at_work.append(self)
+        try:
+            with get_context("fork").Pool(len(usable_cpus())) as pool:
+                yield from pool.imap(_values_without, folds)
+        finally:
+            _at_work.remove(self)
 
-    def _without(self, held: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Efficiencies:
-        """Return the coefficients one Gauss-Newton step away, with the held rows out of the equations."""
+    def values_without(self, held: Held) -> Mapping[str, float]:
+        """Return the fitted values without the `held` rows: a step away, or refitted where they are many."""
+        values = self._step_without(held)
+        weights = np.array([row.weight for row in self.order])
+        if weights[held].sum() <= LARGE_FOLD * weights.sum():
+            return values
+        kept = [row for row, is_held in zip(self.order, held, strict=True) if not is_held]
+        return fit(batched(kept), self.structure, values, REFIT_STEPS).values
+
+    def _step_without(self, held: Held) -> dict[str, float]:
+        """Return the values one Gauss-Newton step away, with the held rows out of the equations."""
         of_held: Floats = self.jacobian[: len(held)][held]
-        normal = self.jacobian.T @ self.jacobian - of_held.T @ of_held
-        # At the optimum the gradient of all rows is nil, so that of the kept is the held rows' with its sign turned.
-        step = np.linalg.solve(normal, of_held.T @ self.residuals[: len(held)][held])
+        normal = self._normal - of_held.T @ of_held
+        # A fit stops before its optimum, so that the gradient of all rows is not quite nil.
+        gradient = self._gradient - of_held.T @ self.residuals[: len(held)][held]
+        step = -np.linalg.solve(normal, gradient)
         # Where little else says anything of a coefficient the linear step overshoots; its prior would not let it.
         step = np.clip(step, -MOST * self.problem.sigma, MOST * self.problem.sigma)
-        theta = np.minimum(self.theta + step, self.problem.high)
-        values = self.problem.values(theta)
-        return efficiencies_from_document(fill(self.structure, values, self.problem.nodes))
+        return self.problem.values(np.minimum(self.theta + step, self.problem.high))
+
+
+# Processes forked from this one find it here: the measurements are too many to send.
+_at_work: list[LeaveOut] = []
+
+
+def _values_without(held: Held) -> Mapping[str, float]:
+    return _at_work[-1].values_without(held)

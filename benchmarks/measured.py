@@ -199,6 +199,12 @@ class Batch:
         rates = Rates.of(self.device, self.precision, efficiencies())
         return tuple(rates.runs_in(group) if group.kind in MATRIX_KINDS else "" for group in self.table.groups)
 
+    @cached_property
+    def _own_qualifiers(self) -> frozenset[str]:
+        from whichgpu.cost.family import efficiencies
+
+        return Rates.of(self.device, self.precision, efficiencies()).own_qualifiers
+
     def groups_running(self, number_format: str) -> NDArray[np.bool_]:
         """Return which groups run in a number format."""
         return np.array([f == number_format for f in self._formats], dtype=np.bool_)
@@ -212,11 +218,9 @@ class Batch:
         """Return which groups a coefficient of this name acts on."""
         if name == "vector":
             return np.array([g.kind not in MATRIX_KINDS for g in self.table.groups], dtype=np.bool_)
-        one = Coefficients({name: 2.0})
-        return np.array(
-            [one.of(g.kind, g.qualifiers | {f}) > 1 for g, f in zip(self.table.groups, self._formats, strict=True)],
-            dtype=np.bool_,
-        )
+        one, own = Coefficients({name: 2.0}), self._own_qualifiers
+        pairs = zip(self.table.groups, self._formats, strict=True)
+        return np.array([one.of(g.kind, g.qualifiers | own | {f}) > 1 for g, f in pairs], dtype=np.bool_)
 
 
 def batched(rows: Iterable[Measured]) -> list[Batch]:

@@ -11,9 +11,9 @@ from typing import Any, Literal, cast
 from whichgpu.cost.tile_names import TILE_NAMES
 
 Document = dict[str, Any]
-# How a coefficient acts: as a factor on the arithmetic, the bandwidth or the reordering of some kernels, on the energy
-# of their arithmetic, on one tile, or in any other way, which the fit then finds by trying.
-Acts = Literal["compute", "memory", "reorder", "reread", "energy", "tile", "else"]
+# How a coefficient acts: as a factor on the arithmetic, the bandwidth, the elements a clock or the reordering of some
+# kernels, on the energy of their arithmetic, on one tile, or in any other way, which the fit then finds by trying.
+Acts = Literal["compute", "memory", "elements_per_clock", "reorder", "reread", "energy", "tile", "else"]
 
 # Energy of a matrix FLOP by node, relative to 12 nm; start values of the tile-and-power prototype.
 NODE_ENERGY = {28: 2.0, 16: 1.3, 14: 1.15, 12: 1.0, 10: 0.85, 8: 0.75, 7: 0.65, 6: 0.6, 5: 0.42, 4: 0.42, 3: 0.38}
@@ -52,7 +52,7 @@ class Parameter:
             return "compute"
         if parts[0] == "memory" or parts[-1] == "memory":
             return "memory"
-        return cast("Acts", parts[0]) if parts[0] in ("reorder", "reread") else "else"
+        return cast("Acts", parts[0]) if parts[0] in ("elements_per_clock", "reorder", "reread") else "else"
 
 
 COMMON = (
@@ -63,6 +63,7 @@ COMMON = (
     Parameter("model.l2_reach", 0.5, 0.4),
     Parameter("model.clock.consumer", 1.15, 0.05),
     Parameter("model.clock.workstation", 1.03, 0.03),
+    Parameter("scale.start_us", 1.5, 0.3),
     Parameter("scale.matrix.fp16", 0.9, 0.1, 1.0),
     Parameter("scale.matrix.tf32", 0.9, 0.1, 1.0),
     Parameter("scale.matrix.fp32", 1.0, 0.05, 1.1),
@@ -73,7 +74,15 @@ COMMON = (
 _COMPUTE = {
     "vector": (0.3, 0.3),
     "matmul.batched": (1.0, 0.15),
+    # Rows that begin anywhere: narrow loads, and on Hopper the kernels of the generation before.
+    "matmul.ragged.fp16": (0.6, 0.3),
+    "matmul.ragged.tf32": (0.7, 0.3),
+    "matmul.ragged.fp16.hopper": (0.5, 0.3),
+    "matmul.ragged.tf32.hopper": (0.6, 0.3),
     "convolution": (0.95, 0.1),
+    "convolution.hopper": (0.9, 0.2),
+    "convolution.grouped.hopper": (1.0, 0.3),
+    "convolution.few_channels.hopper": (1.0, 0.4),
     "convolution.fp32": (1.0, 0.15),
     "convolution.fp32.nine_taps": (1.4, 0.2),
     "convolution.dgrad": (0.95, 0.1),
@@ -86,6 +95,9 @@ _COMPUTE = {
     "convolution.grouped.wgrad": (1.0, 0.2),
     "convolution.grouped.channels_last": (1.0, 0.2),
     "convolution.grouped.narrow": (1.0, 0.3),
+    "convolution.grouped.packed.channels_last": (1.5, 0.4),
+    "convolution.grouped.packed.dgrad.channels_last": (1.0, 0.2),
+    "convolution.grouped.packed.wgrad.channels_last": (1.0, 0.2),
     "convolution.ragged": (0.8, 0.2),
     "convolution.ragged.channels_last": (1.0, 0.2),
     "convolution.few_channels": (0.6, 0.3),
@@ -94,6 +106,11 @@ _COMPUTE = {
     "attention": (0.5, 0.3),
     "attention.backward": (0.8, 0.2),
     "attention.fp32": (1.0, 0.3),
+    "attention.efficient": (0.6, 0.3),
+    "attention.cudnn": (1.2, 0.3),
+    "attention.hopper": (0.7, 0.3),
+    "depthwise_convolution.hopper": (1.0, 0.4),
+    "depthwise_convolution.channels_last.hopper": (1.0, 0.3),
     "depthwise_convolution": (1.0, 0.3),
     "depthwise_convolution.dgrad": (1.0, 0.2),
     "depthwise_convolution.wgrad": (0.7, 0.3),
@@ -122,6 +139,7 @@ _MEMORY = {
     "copy": (0.55, 0.2),
     "normalization": (0.75, 0.2),
     "normalization.channels_last": (1.0, 0.2),
+    "normalization.native": (1.0, 0.2),
     "normalization.backward": (1.0, 0.2),
     "normalization.backward.channels_last": (1.0, 0.2),
     "softmax": (0.85, 0.2),
@@ -134,12 +152,32 @@ _MEMORY = {
     "optimizer": (0.75, 0.2),
     "attention": (0.85, 0.2),
 }
+# Of a multiprocessor. Starts: calls measured on an H200 (benchmarks/results/), where bandwidth does not bound them.
+_ELEMENTS_PER_CLOCK = {
+    "elementwise": (12.0, 0.4),
+    "copy": (1.5, 0.5),
+    "normalization": (2.5, 0.5),
+    "normalization.channels_last": (1.0, 0.3),
+    "normalization.backward": (1.0, 0.3),
+    "normalization.native": (0.8, 0.3),
+    "softmax": (5.0, 0.4),
+    "softmax.backward": (1.0, 0.3),
+    "reduction": (10.0, 0.4),
+    "pooling": (2.0, 0.5),
+    "pooling.backward": (0.7, 0.4),
+    "gather": (3.0, 0.5),
+    "optimizer": (12.0, 0.4),
+    "attention": (5.0, 0.3),
+    "attention.backward": (0.4, 0.3),
+    "attention.efficient": (0.5, 0.3),
+}
 _REORDER = {
     "convolution.fp16": (1.0, 0.4),
     "convolution.tf32": (0.7, 0.4),
     "convolution.dgrad": (1.0, 0.2),
     "convolution.wgrad": (1.0, 0.2),
     "convolution.pointwise": (1.0, 0.2),
+    "convolution.planar": (0.3, 0.5),
     "convolution.grouped": (1.0, 0.3),
 }
 _REREAD = {
@@ -152,6 +190,18 @@ _REREAD = {
     "softmax": (0.5, 0.3),
     "elementwise": (0.1, 0.3),
 }
+_KINDS = {
+    "compute": _COMPUTE,
+    "memory": _MEMORY,
+    "elements_per_clock": _ELEMENTS_PER_CLOCK,
+    "reorder": _REORDER,
+    "reread": _REREAD,
+}
+# The family without measurements of its own, or of any it is like.
+_COMMON_FAMILY = "any GPU"
+_HIGHEST = {"compute": 5.0, "elements_per_clock": 64.0, "reorder": 5.0, "reread": 5.0}
+# Nothing compiled is fitted to: what a compiler writes is taken to reach what is written by hand.
+_COMPILED = {"fused": "elementwise", "fused_reduction": "normalization"}
 # What may differ in an older generation, and by how much.
 _OLDER_COMPUTE = {
     "convolution": 0.1,
@@ -160,6 +210,7 @@ _OLDER_COMPUTE = {
     "convolution.channels_last": 0.1,
     "convolution.grouped.channels_last": 0.5,
     "convolution.grouped.narrow.channels_last": 0.5,
+    "convolution.grouped.packed.channels_last": 0.5,
     "convolution.grouped.dgrad.channels_last": 0.4,
     "convolution.grouped.wgrad.channels_last": 0.4,
     "convolution.ragged": 0.2,
@@ -172,6 +223,8 @@ _OLDER_COMPUTE = {
     "convolution.dgrad.channels_last": 0.1,
     "matmul": 0.1,
     "matmul.batched": 0.15,
+    # Until cuBLAS 11 no matrix unit took such rows.
+    "matmul.ragged.fp16": 0.6,
     "depthwise_convolution": 0.3,
     "depthwise_convolution.channels_last": 0.3,
     "depthwise_convolution.wgrad.channels_last": 0.3,
@@ -199,10 +252,10 @@ OWN = (
 
 def kind_parameters() -> Iterator[Parameter]:
     """Yield the parameters of kinds of kernels."""
-    for room, table in (("compute", _COMPUTE), ("memory", _MEMORY), ("reorder", _REORDER), ("reread", _REREAD)):
+    for room, table in _KINDS.items():
         for name, (start, sigma) in table.items():
             # Bandwidth shares end at 1, where a coefficient makes no difference any more and would drift.
-            high = (1.5 if "." in name else 1.0) if room == "memory" else 5.0
+            high = (1.5 if "." in name else 1.0) if room == "memory" else _HIGHEST[room]
             yield Parameter(f"{room}.kinds.{name}", start, sigma, high)
 
 
@@ -267,7 +320,7 @@ def fill(document: Document, values: Mapping[str, float], process_nm: Mapping[st
                 filled["model"][what][of] = value
             else:
                 filled["model"][what] = value
-        elif room in ("compute", "memory", "reorder", "reread"):
+        elif room in _KINDS:
             filled[room]["kinds"][rest.removeprefix("kinds.")] = value
         elif room == "tiles":
             library, how, tile = rest.split(".")
@@ -275,10 +328,42 @@ def fill(document: Document, values: Mapping[str, float], process_nm: Mapping[st
         elif room == "software":
             until, of, kind = rest.split(".", 2)
             software[until].setdefault(of, {})[kind] = value
+    for room in ("memory", "elements_per_clock", "reread"):
+        kinds = filled[room]["kinds"]
+        kinds.update({name: kinds[like] for name, like in _COMPILED.items()})
     for row in filled["family"]:
         if not row.get("stated", False):
             _fill_family(row, lineage(document, row["name"]), values, process_nm)
     return filled
+
+
+def read(document: Document) -> dict[str, float]:
+    """Return the parameters that `fill` put into a document, as far as it tells them: all but energies.
+
+    A fit that begins there converges further with every run.
+    """
+    found = {name: value for name, value in document["model"].items() if isinstance(value, float)}
+    found = {f"model.{name}": value for name, value in found.items()}
+    found |= {f"model.clock.{segment}": value for segment, value in document["model"]["clock"].items()}
+    for room in _KINDS:
+        found |= {f"{room}.kinds.{name}": value for name, value in document[room]["kinds"].items()}
+    for row in document["tiles"]:
+        for how in ("single", "batched"):
+            found |= {f"tiles.{row['name']}.{how}.{tile}": share for tile, share in row[how].items()}
+    for row in document["software"]:
+        for room in ("compute", "memory"):
+            until = row["until"].replace(".", "-")
+            found |= {f"software.{until}.{room}.{name}": value for name, value in row.get(room, {}).items()}
+    families = {row["name"]: row for row in document["family"]}
+    common = families[_COMMON_FAMILY]
+    found["scale.start_us"] = common["kernel_start_us"]
+    found |= {f"scale.matrix.{name}": common["matrix"][name] for name in FORMATS}
+    for name, row in families.items():
+        if not row.get("stated", False):
+            like = families[row.get("like") or _COMMON_FAMILY]
+            found |= {f"family.{name}.matrix.{f}": row["matrix"][f] / like["matrix"][f] for f in FORMATS}
+            found[f"family.{name}.memory"] = row["memory"] / like["memory"]
+    return found
 
 
 def lineage(document: Document, family: str) -> tuple[str, ...]:
@@ -299,6 +384,7 @@ def _fill_family(
 
     row["matrix"] = {f: values[f"scale.matrix.{f}"] * own(f"matrix.{f}") for f in FORMATS}
     row["memory"] = own("memory")
+    row["kernel_start_us"] = values["scale.start_us"]
     node = NODE_ENERGY[round(process_nm[row["name"]])] if row["name"] in process_nm else None
     if node is None:
         row.pop("picojoules_per_flop", None)

@@ -43,8 +43,11 @@ def test_dropout_is_one_fused_op(record, names):
 
 
 def test_dropout_that_does_nothing(record, names):
-    found = names(record(forward_backward(nn.Sequential(nn.Dropout(0.3).eval(), nn.ReLU()), 4, 4)))
-    assert found["aten.native_dropout.default"] == 0
+    for layer in (nn.Dropout(0.3).eval(), nn.Dropout(0.0)):
+        found = names(record(forward_backward(nn.Sequential(nn.ReLU(), layer, nn.ReLU()), 4, 4)))
+        assert found["aten.native_dropout.default"] == found["aten.clone.default"] == 0
+        with torch.inference_mode():
+            assert names(record(lambda layer=layer: layer(torch.ones(4, device="cuda"))))["aten.clone.default"] == 0
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ def ideal(**changes) -> Efficiencies:
             "compute": {"kinds": dict.fromkeys(KINDS, 1.0) | changes.get("compute", {})},
             "memory": {"kinds": dict.fromkeys(KINDS, 1.0) | changes.get("memory", {})},
             "reorder": {"kinds": {"convolution": 0.0} | changes.get("reorder", {})},
+            "elements_per_clock": {"kinds": changes.get("elements_per_clock", {})},
             "reread": {"kinds": dict.fromkeys(KINDS, 0.0) | changes.get("reread", {})},
             "tiles": [{"name": "Ampere", "single": TILES, "batched": TILES} | changes.get("tiles", {})],
             "software": changes.get("software", []),

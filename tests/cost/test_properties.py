@@ -29,14 +29,17 @@ def step_s(kernel, device, mode, **host):
 
 @given(kernels, gpus, modes, more, more, more, more, more)
 def test_a_device_better_everywhere_is_never_slower(kernel, device, mode, flops, bandwidth, watts, cache, units):
-    """More multiprocessors count as better only if each is as fast and has as much cache as before."""
+    """More multiprocessors count as better only if each is as fast and has as much cache as before.
+
+    More bandwidth does only if its power does not take from that of arithmetic.
+    """
     count = device.multiprocessors or 1
     units = int(count * units) / count
     better = replace(
         device,
         flops_per_s={name: rate * flops * units for name, rate in device.flops_per_s.items()},
         memory_bandwidth_bytes_per_s=device.memory_bandwidth_bytes_per_s * bandwidth,
-        tdp_w=None if device.tdp_w is None else device.tdp_w * watts * flops * units,
+        tdp_w=None if device.tdp_w is None else device.tdp_w * watts * flops * units * bandwidth,
         l2_bytes=None if device.l2_bytes is None else device.l2_bytes * cache * units,
         multiprocessors=None if device.multiprocessors is None else int(count * units),
     )

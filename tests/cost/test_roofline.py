@@ -257,3 +257,34 @@ def test_an_unknown_rate_is_never_free():
     found = priced(matmul(1024, 1024, 1024), unknown)
     assert found.seconds[0] == pytest.approx(3 * 2 * 1024**2 / 1e12)
     assert any("arithmetic rate is unknown" in text for text in found.assumptions)
+
+
+def test_a_multiprocessor_goes_through_so_many_elements_a_clock():
+    # 16 multiprocessors at 1 GHz with 2 elements a clock: 32e9 a second; half precision saves bytes, not elements.
+    clocked = replace(DEVICE, boost_clock_hz=1e9)
+    bound = ideal(elements_per_clock={"copy": 2.0})
+    copies = [Kernel("copy", dtype, 0.0, size * 1e9, size * 1e9) for dtype, size in (("float32", 4), ("float16", 2))]
+    times = [priced(kernel, clocked, efficiencies=bound).memory_s[0] for kernel in copies]
+    assert times == pytest.approx([2 / 32, 2 / 32], rel=1e-3)
+    # Nothing is bound by what is not known.
+    assert priced(copies[0], efficiencies=bound).memory_s[0] == pytest.approx(8e-3)
+    assert priced(replace(copies[0], kind="gather"), clocked, efficiencies=bound).memory_s[0] == pytest.approx(8e-3)
+
+
+def test_attention_goes_through_pairs_of_whole_blocks():
+    clocked = replace(DEVICE, boost_clock_hz=1e9)
+    bound = ideal(elements_per_clock={"attention": 2.0, "attention.efficient": 0.5})
+    flash = Kernel("attention", "float16", 0.0, 1.0, 1.0, items=32e6)
+    assert priced(flash, clocked, efficiencies=bound).memory_s[0] == pytest.approx(1e-3)
+    other = replace(flash, variant="efficient")
+    assert priced(other, clocked, efficiencies=bound).memory_s[0] == pytest.approx(2e-3)
+
+
+def test_a_family_may_qualify_all_its_kernels():
+    kernel = replace(matmul(4096, 4096, 4096), aligned=False)
+    some = {"matmul.ragged.fp16": 0.5, "matmul.ragged.fp16.hopper": 0.5}
+    found = [
+        priced(kernel, efficiencies=ideal(compute=some, family=family)).compute_s[0]
+        for family in ({}, {"qualifier": "hopper"})
+    ]
+    assert found == pytest.approx([2 * priced(kernel).compute_s[0], 4 * priced(kernel).compute_s[0]])

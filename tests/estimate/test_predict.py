@@ -38,7 +38,7 @@ def test_a_large_activation_is_bound_by_memory():
 def test_many_small_ops_are_bound_by_the_host():
     found = estimate(job(relu(64, 64, repeat=1000)), A100)
     assert found.bound == "host launch"
-    assert 3e-3 < found.step_s < 20e-3  # 3 to 20 us an op, as everybody finds in eager PyTorch
+    assert 5e-3 < found.step_s < 25e-3  # 5 to 25 us an op, as people find in eager PyTorch
 
 
 def test_a_tiny_net_trains_as_fast_on_an_l4_as_on_an_rtx_4090():

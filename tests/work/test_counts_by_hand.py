@@ -162,3 +162,89 @@ def test_twice_the_batch_is_twice_the_work():
     for one, _ in FACTORIZATIONS[:1]:
         double = op(one.name, (tensor(4, 96, 96),), self=tensor(4, 96, 96))
         assert count_op(double).flops == 2 * count_op(one).flops
+
+
+def kernels_of(name, outputs, attributes=None, **inputs):
+    return count_op(op(name, outputs, attributes, **inputs)).kernels
+
+
+HALF = tensor(64, 96, dtype="float16")
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "out", "aligned"),
+    [
+        (HALF, tensor(96, 40, dtype="float16"), tensor(64, 40, dtype="float16"), True),
+        # 50,257 words: rows of the result, and of the transposed weight's columns, begin anywhere.
+        (HALF, tensor(96, 50257, dtype="float16"), tensor(64, 50257, dtype="float16"), False),
+        # 197 tokens: a batch of products whose rows are 394 bytes.
+        (tensor(8, 197, 64, dtype="float16"), tensor(8, 64, 197, dtype="float16"), tensor(8, 197, 197), False),
+        # An odd depth does not matter where both operands lie along their other side.
+        (
+            Tensor((64, 197), "float16", (1, 64)),
+            tensor(197, 40, dtype="float16"),
+            tensor(64, 40, dtype="float16"),
+            True,
+        ),
+        (tensor(64, 100), tensor(100, 44), tensor(64, 44), True),
+        (tensor(64, 99), tensor(99, 44), tensor(64, 44), False),
+    ],
+)
+def test_rows_of_products_begin_at_multiples_of_16_bytes_or_not(left, right, out, aligned):
+    name = "aten.bmm.default" if len(left.shape) == 3 else "aten.mm.default"
+    (kernel,) = kernels_of(name, out, self=left, mat2=right)
+    assert kernel.aligned is aligned
+
+
+@pytest.mark.parametrize(("causal", "blocks"), [(False, 4), (True, 3)])
+def test_attention_computes_whole_blocks_of_scores(causal, blocks):
+    # 197 tokens are two blocks of 128: four squares of scores a head, or three on and below the diagonal.
+    query = tensor(2, 3, 197, 64, dtype="float16")
+    outs = (query, tensor(2, 3, 197))
+    name = "aten._scaled_dot_product_flash_attention.default"
+    (kernel,) = kernels_of(name, outs, {"is_causal": causal}, query=query, key=query, value=query)
+    whole = 256 * 257 / 2 if causal else blocks * 128 * 128
+    assert kernel.elements == 2 * 3 * whole
+    assert kernel.variant == ""
+    efficient = kernels_of(name.replace("flash", "efficient"), outs, query=query, key=query, value=query)
+    assert efficient[0].variant == "efficient"
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "stride", "planar"), [(56, 1, 1, True), (14, 1, 1, False), (56, 3, 1, False), (56, 1, 2, False)]
+)
+def test_pointwise_convolutions_of_aligned_planes_run_as_they_lie(size, window, stride, planar):
+    # Planes of 56 x 56 in half precision are 6,272 bytes, 392 times 16; of 14 x 14 they are 392, no multiple of 16.
+    data, weight = tensor(8, 64, size, size, dtype="float16"), tensor(128, 64, window, window, dtype="float16")
+    out = tensor(8, 128, size // stride, size // stride, dtype="float16")
+    (kernel,) = kernels_of("aten.convolution.default", out, input=data, weight=weight)
+    assert (kernel.variant == "planar") is planar
+
+
+def test_statistics_of_a_channel_are_the_work_of_one_multiprocessor():
+    data, channel = tensor(8, 16, 32, 32), tensor(16)
+    outs = (data, channel, channel)
+    inputs = {"input": data, "weight": channel, "bias": channel, "running_mean": channel, "running_var": channel}
+    whole = kernels_of("aten.cudnn_batch_norm.default", outs, {"training": True}, **inputs)
+    assert [k.blocks for k in whole] == [16]
+    assert kernels_of("aten.cudnn_batch_norm.default", outs, {"training": False}, **inputs)[0].blocks is None
+    native = kernels_of("aten.native_batch_norm.default", outs, {"training": True}, **inputs)
+    assert [(k.blocks, k.variant) for k in native if k.kind == "normalization"] == [(16, "native"), (None, "native")]
+    last = Tensor(data.shape, "float32", (16 * 32 * 32, 1, 16 * 32, 16))
+    inner = kernels_of("aten.cudnn_batch_norm.default", outs, {"training": True}, **{**inputs, "input": last})
+    assert inner[0].blocks is None
+
+
+def test_short_rows_are_begun_more_often():
+    rows = {width: tensor(2**20 // width, width) for width in (512, 4096)}
+    items = [
+        kernels_of("aten.native_layer_norm.default", x, {"normalized_shape": (width,)}, input=x)[0].elements
+        for width, x in rows.items()
+    ]
+    assert items == [2 * 2**20 * 2, 2 * 2**20 * 1.125]
+
+
+def test_joining_keeps_pieces_in_order():
+    part = tensor(4, 8)
+    (kernel,) = kernels_of("aten.cat.default", tensor(8, 8), tensors=(part, part))
+    assert (kernel.kind, kernel.bytes_moved) == ("elementwise", 2 * 2 * 4 * 8 * 4)

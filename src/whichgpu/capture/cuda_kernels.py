@@ -20,8 +20,11 @@ aten = torch.ops.aten
 
 
 def dropout(input: Tensor, p: float, train: bool) -> Tensor:
-    """Return dropout as one fused kernel, as ATen/native/Dropout.cpp does for CUDA."""
-    if train and 0 < p < 1 and input.numel() > 0:
+    """Return dropout as one fused kernel, and nothing where nothing is dropped, as ATen/native/Dropout.cpp does."""
+    if not train or p == 0 or input.numel() == 0:
+        # The very tensor: torch's decomposition in Python makes a copy here, which no GPU does.
+        return input
+    if p < 1:
         fused: Tensor = aten.native_dropout(input, p, train)[0]
         return fused
     plain: Tensor = aten.dropout.default.decompose(input, p, train)

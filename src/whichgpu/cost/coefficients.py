@@ -23,6 +23,10 @@ class Coefficients:
             kind, qualifiers = _parts(name)
             self._by_kind[kind].append((qualifiers, value))
 
+    def has(self, kind: str) -> bool:
+        """Return whether anything is said of `kind`."""
+        return kind in self._by_kind
+
     def of(self, kind: str, qualifiers: frozenset[str]) -> float:
         """Return the coefficient of a kernel of `kind` for which `qualifiers` hold."""
         product = 1.0

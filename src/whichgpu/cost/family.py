@@ -60,6 +60,8 @@ class Family:
         memory: Factor on the memory efficiencies of `Efficiencies.memory`.
         picojoules_per_flop: Energy of a matrix FLOP at full clock, by number format, for the power cap.
         like: The family whose own factors it shares where nothing was measured of it, or beside its own.
+        qualifier: What its kernels are qualified by beside what they are, where a generation differs in more than its
+            rates: "hopper" (libraries run many kernels written for the generation before); "" for none.
         tiles: Name in `Efficiencies.tiles` of the FP32 kernels its library has.
         kernel_start_s: Time on the device between two kernels.
         op_host_s: Time the host takes to issue an op; the general one of `Efficiencies.host` if None.
@@ -76,6 +78,7 @@ class Family:
     memory: float
     picojoules_per_flop: Mapping[NumberFormat, float]
     like: str
+    qualifier: str
     tiles: str
     kernel_start_s: float
     measured_devices: tuple[str, ...]
@@ -179,6 +182,8 @@ class Efficiencies:
         memory: Share of the datasheet bandwidth, by kernel.
         reorder: How much of its operands a convolution on matrix units reorders where channels are not innermost, as a
             multiple of their bytes, by kernel and number format.
+        elements_per_clock: What a multiprocessor goes through in a clock, by kernel; kinds that are not there are not
+            bound by it.
         reread: How often more a kernel reads what it reads if the cache holds nothing of a wave, by kernel.
         tiles: What each tile reaches on FP32 units, by library and by "single" or "batched" products, in the order of
             `whichgpu.cost.tiles.TILE_NAMES`.
@@ -192,6 +197,7 @@ class Efficiencies:
     compute: Coefficients
     memory: Coefficients
     reorder: Coefficients
+    elements_per_clock: Coefficients
     reread: Coefficients
     tiles: Mapping[str, Mapping[str, tuple[float, ...]]]
     software: tuple[Software, ...]
@@ -261,6 +267,7 @@ def efficiencies_from_document(document: Mapping[str, Any]) -> Efficiencies:
         compute=Coefficients(document["compute"]["kinds"]),
         memory=Coefficients(document["memory"]["kinds"]),
         reorder=Coefficients(document["reorder"]["kinds"]),
+        elements_per_clock=Coefficients(document["elements_per_clock"]["kinds"]),
         reread=Coefficients(document["reread"]["kinds"]),
         tiles={
             row["name"]: {how: _tile_shares(row[how]) for how in ("single", "batched")} for row in document["tiles"]
@@ -297,6 +304,7 @@ def _family(row: Mapping[str, Any]) -> Family:
         memory=row["memory"],
         picojoules_per_flop=row.get("picojoules_per_flop", {}),
         like=row.get("like", ""),
+        qualifier=row.get("qualifier", ""),
         tiles=row.get("tiles", ""),
         kernel_start_s=row["kernel_start_us"] * MICRO,
         measured_devices=tuple(row.get("measured_devices", ())),

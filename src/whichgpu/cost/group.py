@@ -15,7 +15,10 @@ _WINOGRAD = 9
 _LARGE_WINDOW = 9
 _HUGE_WINDOW = 25
 _NARROW = 8
+# Widths of groups of which cuDNN's kernels for channels innermost compute 64 channels together.
+_PACKED_WIDTHS, _PACKED = (4, 8, 16, 32), 64
 _FEW = 4
+_THIN = 16
 
 
 class Group(NamedTuple):
@@ -25,11 +28,13 @@ class Group(NamedTuple):
         kind: Their kind.
         dtype: Number format of their arithmetic, a tensor dtype.
         qualifiers: What else holds for them, the names by which `Coefficients` knows it. The direction: "dgrad",
-            "wgrad", "backward". The layout: "channels_last". Of products "batched". Of convolutions "pointwise" (a
-            window of one), "nine_taps" (3 x 3, not in groups), "large_window" (more than 9 taps), "huge_window" (more
-            than 25, and large as well), "grouped", with "narrow" for groups of up to 8 channels, "few_channels" (up to
-            4, as in images), and "ragged" (16-bit channels that are no multiple of 8). On a host
-            processor everything is "cpu" as well.
+            "wgrad", "backward". The layout: "channels_last". The implementation (`Kernel.variant`): "efficient",
+            "cudnn", "native", "planar". Of products "batched", and "ragged" (rows that do not begin at multiples of 16
+            bytes). Of convolutions "pointwise" (a window of one), "nine_taps" (3 x 3, not in groups), "large_window"
+            (more than 9 taps), "huge_window" (more than 25, and large as well), "grouped", with "narrow" for groups of
+            up to 8 channels and "packed" for those of 4, 8, 16 or 32 that fill 64 channels, "few_channels" (up to 4,
+            as in images), and "ragged" (16-bit channels that are no multiple of 8). On a host processor everything is
+            "cpu" as well, on a GPU what `Family.qualifier` says.
     """
 
     kind: KernelKind
@@ -44,6 +49,10 @@ def group_of(kernel: Kernel) -> Group:
         found.append(kernel.direction)
     if kernel.channels_last:
         found.append("channels_last")
+    if kernel.variant:
+        found.append(kernel.variant)
+    if not kernel.aligned and not _is_thin(kernel):
+        found.append("ragged")
     if kernel.kind == "convolution":
         found += _of_convolution(kernel)
     elif kernel.gemm is not None and kernel.gemm.batch > 1:
@@ -53,6 +62,11 @@ def group_of(kernel: Kernel) -> Group:
     if kernel.window > _HUGE_WINDOW:
         found.append("huge_window")
     return Group(kernel.kind, kernel.dtype, frozenset(found))
+
+
+def _is_thin(kernel: Kernel) -> bool:
+    """Return whether a product has so few rows, columns or terms that loading the rest of it decides."""
+    return kernel.gemm is not None and min(kernel.gemm.m, kernel.gemm.n, kernel.gemm.k) < _THIN
 
 
 def _of_convolution(kernel: Kernel) -> Iterator[str]:
@@ -67,6 +81,8 @@ def _of_convolution(kernel: Kernel) -> Iterator[str]:
         yield "grouped"
         if min(inner, outer) <= _NARROW:
             yield "narrow"
+        if inner == outer and inner in _PACKED_WIDTHS and not kernel.gemm.batch * inner % _PACKED:
+            yield "packed"
     elif min(inner, outer) <= _FEW:
         yield "few_channels"
     elif kernel.dtype in HALVES and (inner % ALIGNED_CHANNELS or outer % ALIGNED_CHANNELS):

@@ -28,6 +28,8 @@ class KernelTable:
         group: Index into `groups`, (n,).
         flops: FLOPs of one call, (n,).
         bytes_moved: Bytes of one call, (n,).
+        elements: What one call goes through one by one, (n,).
+        blocks: Into how many parts one call can be cut, infinite where they are many, (n,).
         launches: Launches of one call, (n,).
         slab_bytes: What one multiprocessor's share of a wave touches, (n,).
         gemm: Indices of the g kernels that hold a matrix product, (g,).
@@ -49,6 +51,8 @@ class KernelTable:
     group: Ints
     flops: Floats
     bytes_moved: Floats
+    elements: Floats
+    blocks: Floats
     launches: Floats
     slab_bytes: Floats
     gemm: Ints
@@ -110,6 +114,8 @@ class KernelTable:
             group=np.array([index[g] for g in each], dtype=np.intp),
             flops=np.array([k.flops for k in rows], dtype=np.float64),
             bytes_moved=np.array([k.bytes_moved for k in rows], dtype=np.float64),
+            elements=np.array([k.elements for k in rows], dtype=np.float64),
+            blocks=np.array([np.inf if k.blocks is None else k.blocks for k in rows], dtype=np.float64),
             launches=np.array([k.launches for k in rows], dtype=np.float64),
             slab_bytes=np.array([slab_bytes(k) for k in rows], dtype=np.float64),
             gemm=np.array(gemm, dtype=np.intp),

@@ -14,6 +14,7 @@ from whichgpu.cost.tile_names import TILE_NAMES
 from whichgpu.cost.tiles import matrix_unit_shares
 from whichgpu.devices.device import Device, NumberFormat
 from whichgpu.graph import Precision
+from whichgpu.graph.tensor import dtype_bytes
 from whichgpu.units import TERA
 from whichgpu.work.kernel import MATRIX_KINDS, KernelKind
 
@@ -45,6 +46,7 @@ class Rate(NamedTuple):
     Attributes:
         flops_per_s: Sustained arithmetic, without bound where the device's rate is unknown.
         bytes_per_s: Sustained bandwidth.
+        elements_per_s: How fast all multiprocessors go through its elements, without bound where nothing says so.
         reorder_s_per_byte: What reordering its operands for matrix units costs, in kernels of its own.
         joules_per_flop: What its arithmetic draws.
         reread: How often more it reads what it reads where the cache holds nothing of a wave.
@@ -53,6 +55,7 @@ class Rate(NamedTuple):
 
     flops_per_s: float
     bytes_per_s: float
+    elements_per_s: float
     reorder_s_per_byte: float
     joules_per_flop: float
     reread: float
@@ -89,15 +92,17 @@ class Rates:
     def rate(self, group: Group) -> Rate:
         """Return what kernels of `group` reach."""
         bytes_per_s = self._bandwidth(group.kind, group.qualifiers)
+        elements_per_s = self._elements_per_s(group.kind, group.qualifiers)
         reread = self.efficiencies.reread.of(group.kind, group.qualifiers) if self._is_gpu else 0.0
         if group.kind not in MATRIX_KINDS:
-            return Rate(self._vector(group), bytes_per_s, 0.0, self._joules_per_flop("fp32"), reread, _ALL_TILES)
+            joules_per_flop = self._joules_per_flop("fp32")
+            return Rate(self._vector(group), bytes_per_s, elements_per_s, 0.0, joules_per_flop, reread, _ALL_TILES)
         wanted = self._format(group)
         runs = self._available(wanted)
         peak = self.device.flops_per_s.get(runs)
         if peak is None:
             self._assume("its arithmetic rate is unknown: priced by memory traffic alone, at least")
-            return Rate(_UNBOUNDED, bytes_per_s, 0.0, 0.0, reread, _ALL_TILES)
+            return Rate(_UNBOUNDED, bytes_per_s, elements_per_s, 0.0, 0.0, reread, _ALL_TILES)
         if runs in _UNMEASURED:
             self._assume(f"{runs} matrix math reaches the share of its peak that fp16 does: nothing was measured in it")
         like = _MEASURED_AS.get(runs, runs)
@@ -106,10 +111,11 @@ class Rates:
         reorder_s_per_byte = 0.0
         if runs != "fp32" and "channels_last" not in qualifiers and group.kind == "convolution" and self._is_gpu:
             passes = self.efficiencies.reorder.of(group.kind, qualifiers)
-            reorder_s_per_byte = passes / self._bandwidth("copy", frozenset())
+            reorder_s_per_byte = passes * self._copy_s_per_byte(group.dtype)
         return Rate(
             self._sustained(peak, runs) * share,
             bytes_per_s,
+            elements_per_s,
             reorder_s_per_byte,
             self._joules_per_flop(runs),
             reread,
@@ -126,14 +132,35 @@ class Rates:
         return not self.device.is_cpu
 
     def _factor(self, of: Literal["compute", "memory"], kind: str, qualifiers: frozenset[str]) -> float:
-        if self.device.is_cpu:
-            qualifiers = qualifiers | {"cpu"}
+        qualifiers = qualifiers | self.own_qualifiers
         common: Coefficients = getattr(self.efficiencies, of)
         factor = common.of(kind, qualifiers)
         for release in self.software:
             older: Coefficients = getattr(release, of)
             factor *= older.of(kind, qualifiers)
         return factor
+
+    @property
+    def own_qualifiers(self) -> frozenset[str]:
+        """What qualifies every kernel on the device."""
+        name = "cpu" if self.device.is_cpu else self.family.qualifier
+        return frozenset((name,)) if name else frozenset()
+
+    def _elements_per_s(self, kind: KernelKind, qualifiers: frozenset[str]) -> float:
+        """Return how fast the multiprocessors go through a kernel's elements."""
+        device, known = self.device, self.efficiencies.elements_per_clock
+        if device.is_cpu or not known.has(kind) or not device.multiprocessors or not device.boost_clock_hz:
+            return _UNBOUNDED
+        clocks_per_s = device.multiprocessors * device.boost_clock_hz * self._clock
+        return clocks_per_s * known.of(kind, qualifiers | self.own_qualifiers)
+
+    def _copy_s_per_byte(self, dtype: str) -> float:
+        """Return what a copy that reorders takes for a byte it reads or writes."""
+        plain: frozenset[str] = frozenset()
+        by_memory_s = 1 / self._bandwidth("copy", plain)
+        by_element_s = 1 / (self._elements_per_s("copy", plain) * dtype_bytes(dtype))
+        norm = self.efficiencies.model.kernel_norm
+        return float((by_memory_s**norm + by_element_s**norm) ** (1 / norm))
 
     def _tile_shares(self, runs: NumberFormat, group: Group) -> tuple[float, ...]:
         if not self._is_gpu:

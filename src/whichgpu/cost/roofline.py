@@ -29,7 +29,7 @@ class Priced:
         calls: How often the step runs each kernel, (n,).
         seconds: Time of one call, start included, (n,).
         compute_s: Time its arithmetic alone would take, (n,).
-        memory_s: Time its memory traffic alone would take, (n,).
+        memory_s: Time its memory traffic alone, with what handles it on the multiprocessors, would take, (n,).
         launch_s: Time the device loses to starting it, (n,).
         host_s: Time the host takes to issue the step.
         timeline_s: Time of the step where the host waits for the device inside of it; None where it never does.
@@ -88,8 +88,8 @@ def price_table(
     model = efficiencies.model
     rates = Rates.of(device, precision, efficiencies, software)
     by_group = [rates.rate(group) for group in table.groups]
-    numbers = np.array([rate[:5] for rate in by_group], dtype=np.float64).reshape(-1, 5)
-    flops_per_s, bytes_per_s, reorder_s_per_byte, joules_per_flop, reread = numbers[table.group].T
+    numbers = np.array([rate[:6] for rate in by_group], dtype=np.float64).reshape(-1, 6)
+    flops_per_s, bytes_per_s, elements_per_s, reorder_s_per_byte, joules_per_flop, reread = numbers[table.group].T
 
     compute_s = table.flops / flops_per_s
     if not device.is_cpu and not device.l2_bytes:
@@ -110,6 +110,7 @@ def price_table(
         )
     memory_s = _memory_s(table.bytes_moved, bytes_per_s, device.l2_bytes, model)
     memory_s *= 1 + reread * _uncached(table.slab_bytes, device)
+    memory_s = _smooth_max(memory_s, _elements_s(table, elements_per_s, device), model.kernel_norm)
     reorder_s = table.bytes_moved * reorder_s_per_byte
     launch_s = table.launches * rates.family.kernel_start_s
     seconds = _smooth_max(compute_s, memory_s, model.kernel_norm) + reorder_s + launch_s
@@ -144,6 +145,13 @@ def _memory_s(bytes_moved: Floats, bytes_per_s: Floats, l2_bytes: float | None, 
     cached = within / (within + bytes_moved)
     faster: Floats = seconds * (1 - cached * (1 - 1 / model.l2_speed))
     return faster
+
+
+def _elements_s(table: KernelTable, elements_per_s: Floats, device: Device) -> Floats:
+    """Return the time multiprocessors take to go through elements; those without a block of a kernel stand idle."""
+    busy = np.minimum(1.0, table.blocks / (device.multiprocessors or 1))
+    found: Floats = table.elements / (elements_per_s * busy)
+    return found
 
 
 def _uncached(slab_bytes: Floats, device: Device) -> Floats:

@@ -23,7 +23,7 @@ from whichgpu.validation.spread import Failed, spread
 
 SCHEMA = "whichgpu.trace/1"
 # Raise it when what capturing records of a step changes: everything kept is stale then.
-CAPTURE_GENERATION = 1
+CAPTURE_GENERATION = 2
 _PACKAGES = ("torch", "timm", "transformers")
 _TIMEOUT_S = 600.0
 
@@ -154,6 +154,7 @@ def _same(job: Reference, found: Document) -> Reference:
 
 def _trace(folder: Path, wanted: Wanted) -> None:
     """Capture one trace and keep it; runs in a process of its own."""
+    import gc
     import warnings
 
     from whichgpu.references.trace import trace, trace_at
@@ -161,6 +162,10 @@ def _trace(folder: Path, wanted: Wanted) -> None:
     warnings.simplefilter("ignore")
     found = trace(wanted.job) if wanted.batch is None else trace_at(wanted.job, wanted.batch)
     Traces(folder).keep(wanted, found)
+    if not gc.get_freeze_count():
+        # Each recording begins with a collection, which need not look at the frameworks again.
+        gc.collect()
+        gc.freeze()
 
 
 def _why(reason: str) -> str:

@@ -8,6 +8,8 @@ from whichgpu.work.registry import counts
 from whichgpu.work.traffic import bytes_of, over, read_tensors
 
 _FP32_BYTES = 4
+# Queries and keys of one block. Source: flash-attention 2, run_mha_fwd: 128 queries, 64 or 128 keys.
+_BLOCK = 128
 
 
 @counts(
@@ -21,12 +23,13 @@ def attention(op: Op) -> Work:
 
     Counts: 2 b h (d + v) FLOPs for every query and key that see each other: q k pairs, or with a causal mask those
         with key <= query, half of them. Query, key, value and mask read once, output and log-sum-exp written once.
+        Scores are gone through one by one, in whole blocks of 128 by 128.
     Leaves out: softmax, about 13 FLOPs a pair (5 % at d = 64); masked pairs inside of blocks of 64 to 128 that the
         mask cuts; heads rounded up to the sizes kernels exist for (40 runs as 64); keys read again by later queries.
     Source: Dao, arXiv 2307.08691; torch/utils/flop_counter.py, which does not halve.
     """
     pairs = _pairs(op, op.tensor("query").shape[-2], op.tensor("key").shape[-2])
-    return Work((_fused(op, _heads(op) * pairs * 2 * _widths(op)),))
+    return Work((_fused(op, _tiled_pairs(op), _heads(op) * pairs * 2 * _widths(op)),))
 
 
 @counts(
@@ -51,7 +54,7 @@ def attention_backward(op: Op) -> Work:
     flops = _heads(op) * pairs * 2 * (3 * query.shape[-1] + 2 * value.shape[-1])
     per_query = Tensor(query.shape[:-1], "float32")
     reduce = over(op, "reduction", 2 * grad.numel, read=(grad, op.tensor("out")), written=(per_query,))
-    main = _fused(op, flops, read=(*read_tensors(op, "out"), per_query))
+    main = _fused(op, _tiled_pairs(op), flops, read=(*read_tensors(op, "out"), per_query))
     kernels = [reduce, main]
     if query.itemsize < _FP32_BYTES:
         total = Tensor(query.shape, "float32")
@@ -75,7 +78,8 @@ def packed_attention(op: Op) -> Work:
     """
     query, value = op.tensor("query"), op.tensor("value")
     heads, width = query.shape[-2:]
-    return Work((_fused(op, 2 * heads * _packed_pairs(op) * (width + value.shape[-1])),))
+    pairs = heads * _packed_pairs(op)
+    return Work((_fused(op, pairs, 2 * pairs * (width + value.shape[-1])),))
 
 
 @counts("aten._flash_attention_backward", "aten._efficient_attention_backward")
@@ -89,21 +93,24 @@ def packed_attention_backward(op: Op) -> Work:
     grad, query, value = _grad(op), op.tensor("query"), op.tensor("value")
     heads, width = query.shape[-2:]
     per_query = Tensor(query.shape[:-1], "float32")
+    pairs = heads * _packed_pairs(op)
     return Work(
         (
             over(op, "reduction", 2 * grad.numel, read=(grad, op.tensor("out")), written=(per_query,)),
-            _fused(op, 2 * heads * _packed_pairs(op) * (3 * width + 2 * value.shape[-1])),
+            _fused(op, pairs, 2 * pairs * (3 * width + 2 * value.shape[-1])),
         )
     )
 
 
-def _fused(op: Op, flops: float, read: tuple[Tensor, ...] | None = None) -> Kernel:
+def _fused(op: Op, pairs: float, flops: float, read: tuple[Tensor, ...] | None = None) -> Kernel:
     return Kernel(
         "attention",
         op.tensor("query").dtype,
         flops=float(flops),
         bytes_read=float(bytes_of(read_tensors(op) if read is None else read)),
         bytes_written=float(bytes_of(op.output_tensors())),
+        variant=next((name for name in ("efficient", "cudnn") if name in op.base_name), ""),
+        items=float(pairs),
     )
 
 
@@ -127,6 +134,12 @@ def _pairs(op: Op, queries: int, keys: int) -> int:
     # Query i sees keys 0 to i: a triangle, then a rectangle where there are more queries than keys.
     corner = min(queries, keys)
     return corner * (corner + 1) // 2 + (queries - corner) * keys
+
+
+def _tiled_pairs(op: Op) -> int:
+    """Return how many pairs all heads compute: a kernel's blocks of queries and keys are computed whole."""
+    queries, keys = (-(-op.tensor(name).shape[-2] // _BLOCK) * _BLOCK for name in ("query", "key"))
+    return _heads(op) * _pairs(op, queries, keys)
 
 
 def _packed_pairs(op: Op) -> float:

@@ -12,6 +12,8 @@ from whichgpu.work.kernel import Direction, Gemm, Kernel, Work
 from whichgpu.work.registry import counts
 from whichgpu.work.traffic import bytes_of, copy, is_channels_last, is_dense, lies_like, over
 
+_WIDE_LOAD_BYTES = 16
+
 
 @counts("aten.convolution", "aten._convolution")
 def convolution(op: Op) -> Work:
@@ -85,9 +87,21 @@ def _kernel(op: Op, direction: Direction, out: Tensor, last: bool, read: tuple[T
         bytes_written=float(result.nbytes),
         gemm=None if is_depthwise else gemm,
         direction=direction,
+        variant="planar" if groups == 1 and not last and _is_planar(op, data, out) else "",
         channels_last=last,
         window=window,
     )
+
+
+def _is_planar(op: Op, data: Tensor, out: Tensor) -> bool:
+    """Return whether a convolution is a product of its weight and the planes of its channels as they lie.
+
+    A window of one takes a pixel to a pixel. Matrix units want planes that begin at multiples of 16 bytes; then an H200
+    takes a third of what it takes where operands are reordered (benchmarks/results/).
+    """
+    taps = math.prod(op.tensor("weight").shape[2:])
+    plane = math.prod(data.shape[2:]) * data.itemsize
+    return taps == 1 and math.prod(data.shape[2:]) == math.prod(out.shape[2:]) and not plane % _WIDE_LOAD_BYTES
 
 
 def _runs_channels_last(*operands: Tensor) -> bool:

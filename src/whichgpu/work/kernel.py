@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from whichgpu.graph.tensor import dtype_bytes
+
 KernelKind = Literal[
     "matmul",  # dense and batched matrix products
     "convolution",  # dense convolution, implicit GEMM
@@ -52,6 +54,13 @@ class Kernel:
         channels_last: Whether image tensors lie with their channels innermost.
         window: Taps of a convolution's or pooling's window; its product sums over `window` times its channels.
         launches: Kernel launches this stands for; flops and bytes are those of all of them together.
+        variant: Which of several implementations runs, where it matters: "efficient" and "cudnn" of attention (else
+            flash), "native" of batch norm (else cuDNN's), "planar" of a pointwise convolution that is a product as its
+            channels lie.
+        aligned: Of a product, whether rows of its operands begin at multiples of 16 bytes.
+        items: What it goes through one by one; None for the elements it reads and writes. Of attention, pairs of a
+            query and a key in whole blocks.
+        blocks: Into how many parts it can be cut at most, where that may be fewer than there are multiprocessors.
     """
 
     kind: KernelKind
@@ -64,6 +73,15 @@ class Kernel:
     channels_last: bool = False
     window: int = 1
     launches: int = 1
+    variant: str = ""
+    aligned: bool = True
+    items: float | None = None
+    blocks: int | None = None
+
+    @property
+    def elements(self) -> float:
+        """What it goes through one by one."""
+        return self.bytes_moved / dtype_bytes(self.dtype) if self.items is None else self.items
 
     @property
     def bytes_moved(self) -> float:

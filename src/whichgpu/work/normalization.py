@@ -6,6 +6,8 @@ Rows of layer and RMS norm stay in a cache between their two passes, channels of
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import cast
 
 from whichgpu.graph import Op, Tensor
@@ -19,6 +21,21 @@ _STATISTICS = 5
 _APPLY = 4
 _SUMS = 4
 _GRADIENT = 6
+# What beginning and ending a row takes, in elements. Source: layer norms of 384 to 4,096 columns on an H200
+# (benchmarks/results/): as long for 65,536 rows of 384 as for 16,384 of 4,096 that bandwidth does not bound.
+_ROW = 512
+
+
+# Those of torch's own kernels.
+_BATCH_NORMS = (
+    "aten.native_batch_norm",
+    "aten._native_batch_norm_legit",
+    "aten._batch_norm_with_update",
+    "aten._native_batch_norm_legit_no_training",
+    "aten._batch_norm_no_update",
+    "aten.native_batch_norm_backward",
+    "aten.batch_norm_backward",
+)
 
 
 @counts("aten.native_batch_norm", "aten._native_batch_norm_legit", "aten._batch_norm_with_update")
@@ -35,7 +52,7 @@ def native_batch_norm(op: Op) -> Work:
         return Work((_small(per_channel), _pass(op, _APPLY, (data, *per_channel), (out,))))
     return Work(
         (
-            _pass(op, _STATISTICS, (data,), per_channel[:2]),
+            _pass(op, _STATISTICS, (data,), per_channel[:2], by_channel=True),
             _small(per_channel),
             _pass(op, _APPLY, (data, *per_channel), (out,)),
         )
@@ -56,14 +73,16 @@ def native_batch_norm_evaluation(op: Op) -> Work:
 def cudnn_batch_norm(op: Op) -> Work:
     """(n, c, *) -> (n, c, *) by one kernel of cuDNN.
 
-    Counts: two reads and one write in training, 9 FLOPs an element; one read in evaluation.
+    Counts: two reads and one write in training, 9 FLOPs an element; one read in evaluation. Where channels lie
+        outermost, one is the work of one multiprocessor.
     Leaves out: that cuDNN keeps a channel on the chip between its passes where it fits.
     Source: cuDNN developer guide, cudnnBatchNormalizationForwardTraining; ATen/native/cudnn/BatchNorm.cpp.
     """
     data, per_channel = op.tensor("input"), _per_channel(op)
     if not op.attributes.get("training", False):
         return Work((_pass(op, _APPLY, (data, *per_channel), (op.output(),)),))
-    return Work((_pass(op, _STATISTICS + _APPLY, (data, data, *per_channel), (op.output(), *per_channel)),))
+    written = (op.output(), *per_channel)
+    return Work((_pass(op, _STATISTICS + _APPLY, (data, data, *per_channel), written, by_channel=True),))
 
 
 @counts("aten.native_batch_norm_backward", "aten.cudnn_batch_norm_backward", "aten.batch_norm_backward")
@@ -82,7 +101,7 @@ def batch_norm_backward(op: Op) -> Work:
         return Work((_pass(op, _SUMS + _APPLY, (data, grad, *per_channel), result),))
     both = (data, grad)
     if op.base_name == "aten.cudnn_batch_norm_backward" or not is_channels_last(data):
-        return Work((_pass(op, _SUMS + _GRADIENT, (*both, *both, *per_channel), result),))
+        return Work((_pass(op, _SUMS + _GRADIENT, (*both, *both, *per_channel), result, by_channel=True),))
     return Work(
         (
             _pass(op, _SUMS, (*both, *per_channel), result[1:]),
@@ -95,11 +114,12 @@ def batch_norm_backward(op: Op) -> Work:
 def layer_norm(op: Op) -> Work:
     """(m, n) -> (m, n) with a mean and deviation a row, or a root mean square.
 
-    Counts: one kernel, 9 FLOPs an element; reads and writes once: a row stays in a cache.
+    Counts: one kernel, 9 FLOPs an element; reads and writes once: a row stays in a cache. Rows are begun one by one.
     Source: ATen/native/cuda/layer_norm_kernel.cu (vectorized_layer_norm_kernel).
     """
     data = op.tensor("input")
-    return Work((_pass(op, _STATISTICS + _APPLY, (data, *_parameters(op)), tuple(op.output_tensors())),))
+    whole = _pass(op, _STATISTICS + _APPLY, (data, *_parameters(op)), tuple(op.output_tensors()))
+    return Work((_by_rows(op, whole),))
 
 
 @counts("aten.native_layer_norm_backward", "aten._fused_rms_norm_backward")
@@ -116,7 +136,7 @@ def layer_norm_backward(op: Op) -> Work:
     kernels = []
     if op.outputs[0] is not None:
         read = (data, grad, *rows, *op.tensors("weight"))
-        kernels.append(_pass(op, _SUMS + _GRADIENT, read, (op.output(),)))
+        kernels.append(_by_rows(op, _pass(op, _SUMS + _GRADIENT, read, (op.output(),))))
     parameters = tuple(t for t in op.outputs[1:] if t is not None)
     if parameters:
         kernels.append(_pass(op, _SUMS, (data, grad, *rows), parameters))
@@ -164,17 +184,36 @@ def group_norm_backward(op: Op) -> Work:
     return Work(tuple(kernels))
 
 
-def _pass(op: Op, flops: int, read: tuple[Tensor, ...], written: tuple[Tensor, ...]) -> Kernel:
-    """Return a pass over the data; `flops` are by element."""
+def _pass(
+    op: Op, flops: int, read: tuple[Tensor, ...], written: tuple[Tensor, ...], by_channel: bool = False
+) -> Kernel:
+    """Return a pass over the data; `flops` are by element.
+
+    Args:
+        op: The call.
+        flops: FLOPs an element.
+        read: What it reads.
+        written: What it writes.
+        by_channel: Whether a channel is the work of one multiprocessor, where channels lie outermost.
+    """
     data = op.tensor("input")
+    last = is_channels_last(data)
     return Kernel(
         "normalization",
         data.dtype,
         flops=float(flops * data.numel),
         bytes_read=float(bytes_of(read)),
         bytes_written=float(bytes_of(written)),
-        channels_last=is_channels_last(data),
+        channels_last=last,
+        variant="native" if op.base_name in _BATCH_NORMS else "",
+        blocks=data.shape[1] if by_channel and not last and len(data.shape) > 2 else None,
     )
+
+
+def _by_rows(op: Op, kernel: Kernel) -> Kernel:
+    """Return a kernel that begins and ends each row anew, which takes as long as some hundred elements."""
+    width = math.prod(cast("tuple[int, ...]", op.attributes["normalized_shape"]))
+    return replace(kernel, items=kernel.elements * (1 + _ROW / max(1, width)))
 
 
 def _small(per_channel: tuple[Tensor, ...]) -> Kernel:
