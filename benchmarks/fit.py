@@ -33,7 +33,7 @@ Floats = NDArray[np.float64]
 # Residuals beyond this (in log time) count linearly: a broken run must not bend the fit.
 SOFT = 0.1
 # A step that lowers the cost by less than this share is the last.
-ENOUGH = 1e-4
+ENOUGH = 1e-5
 # How far all coefficients of one way of acting are moved together to see how much a kernel's time depends on them.
 STEP = 1e-3
 

@@ -28,7 +28,7 @@ LARGE_FOLD = 0.05
 # A step moves a coefficient by this many standard deviations of its prior at most.
 MOST = 2.0
 # Evaluations of the Jacobian then.
-REFIT_STEPS = 4
+REFIT_STEPS = 6
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,8 @@ COMMON = (
     Parameter("model.tail", 0.7, 0.2, 1.0),
     Parameter("model.lowest_voltage", 0.6, 0.1, 1.0),
     Parameter("model.l2_reach", 0.5, 0.4),
+    # Start: copies of 32 MB on an H200 (benchmarks/results/).
+    Parameter("model.l2_bytes_per_clock", 25.0, 0.3),
     Parameter("model.clock.consumer", 1.15, 0.05),
     Parameter("model.clock.workstation", 1.03, 0.03),
     Parameter("scale.start_us", 1.5, 0.3),

@@ -95,7 +95,7 @@ def test_ctrl_c_does_not_wait_for_a_long_step():
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are another matter there")
 def test_ctrl_c_in_measure():
-    code, out, err, seconds = interrupted("measure", "mnist", "--seconds", "60", after_s=8)
+    code, out, err, seconds = interrupted("measure", "mnist", "--seconds", "60", after_s=15)
     assert code == 130
     assert "Interrupted" in out
     assert "Traceback" not in err

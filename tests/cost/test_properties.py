@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.cost.examples import DEVICE, elementwise, matmul
 from whichgpu.cost import efficiencies, price, tabulate
 from whichgpu.cost.kernel_table import KernelTable
+from whichgpu.cost.rates import Rates
 from whichgpu.devices import devices
 from whichgpu.graph import precision
 from whichgpu.work import Gemm, count_graph
@@ -60,8 +61,8 @@ def test_no_product_beats_the_roofline(kernel, device, mode):
     found = price(table, device, precision(mode))
     best = max(device.flops_per_s.values())
     assert found.seconds[0] >= kernel.flops / best / efficiencies_above_one(device)
-    speed_up = efficiencies().model.l2_speed if device.l2_bytes else 1.0
-    fastest = device.memory_bandwidth_bytes_per_s * speed_up * found.family.memory
+    from_cache = Rates.of(device, precision(mode), efficiencies()).cache_bytes_per_s if device.l2_bytes else None
+    fastest = max(device.memory_bandwidth_bytes_per_s * max(1.0, found.family.memory), from_cache or 0.0)
     assert found.seconds[0] >= kernel.bytes_moved / fastest * (1 - 1e-9)
 
 

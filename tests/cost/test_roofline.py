@@ -122,10 +122,14 @@ def test_chips_of_some_segments_run_above_their_rated_clock():
 
 
 def test_what_a_small_kernel_touches_lies_in_the_cache():
-    # 8 MB touched, half of a 32 MB cache within reach: 16 / (16 + 8) = 2/3 of it at 4 times the speed.
-    cached = replace(DEVICE, l2_bytes=32e6)
+    # 8 MB touched, half of a 32 MB cache within reach: 16 / (16 + 8) = 2/3 of it at 16 x 250 GB/s, 4 times as fast.
+    cached = replace(DEVICE, l2_bytes=32e6, boost_clock_hz=1e9)
     found = priced(elementwise(10**6), cached).memory_s[0]
     assert found == pytest.approx(8e-6 * (1 - 2 / 3 * 0.75), rel=1e-4)
+    # A cache no faster than memory gains nothing, nor does one of unknown speed.
+    slow = replace(cached, boost_clock_hz=0.2e9)
+    assert priced(elementwise(10**6), slow).memory_s[0] == pytest.approx(8e-6, rel=1e-4)
+    assert priced(elementwise(10**6), replace(cached, boost_clock_hz=None)).memory_s[0] == pytest.approx(8e-6, rel=1e-4)
     # Of 8 GB next to nothing.
     assert priced(elementwise(10**9), cached).memory_s[0] == pytest.approx(8e-3, rel=2e-3)
 

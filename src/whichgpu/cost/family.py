@@ -130,7 +130,8 @@ class Model:
         idle_w: What a board draws whatever it does.
         joules_per_byte: What its memory draws, by its bandwidth.
         clock: How much faster than its rated boost clock a chip of a segment really runs, where power allows.
-        l2_speed: Bandwidth of the shared cache as a multiple of that of memory.
+        l2_bytes_per_clock: What a multiprocessor gets from the shared cache in a clock.
+        cpu_cache_speed: Bandwidth of a host processor's last cache as a multiple of that of memory.
         l2_reach: Bytes a kernel may touch and still find its operands in the cache, as a share of the cache.
         kernel_norm: p of the smooth maximum of a kernel's compute and memory time.
         step_norm: p of the smooth maximum of device and host time.
@@ -145,7 +146,8 @@ class Model:
     idle_w: float
     joules_per_byte: float
     clock: Mapping[str, float]
-    l2_speed: float
+    l2_bytes_per_clock: float
+    cpu_cache_speed: float
     l2_reach: float
     kernel_norm: float
     step_norm: float

@@ -154,6 +154,16 @@ class Rates:
         clocks_per_s = device.multiprocessors * device.boost_clock_hz * self._clock
         return clocks_per_s * known.of(kind, qualifiers | self.own_qualifiers)
 
+    @property
+    def cache_bytes_per_s(self) -> float | None:
+        """Bandwidth of the cache all multiprocessors share; None where its clock or their number is unknown."""
+        device, model = self.device, self.efficiencies.model
+        if device.is_cpu:
+            return device.memory_bandwidth_bytes_per_s * model.cpu_cache_speed
+        if not device.multiprocessors or not device.boost_clock_hz:
+            return None
+        return device.multiprocessors * device.boost_clock_hz * self._clock * model.l2_bytes_per_clock
+
     def _copy_s_per_byte(self, dtype: str) -> float:
         """Return what a copy that reorders takes for a byte it reads or writes."""
         plain: frozenset[str] = frozenset()

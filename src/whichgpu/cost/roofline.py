@@ -108,7 +108,7 @@ def price_table(
             tail=model.tail,
             split_k_s=model.split_k_s,
         )
-    memory_s = _memory_s(table.bytes_moved, bytes_per_s, device.l2_bytes, model)
+    memory_s = _memory_s(table.bytes_moved, bytes_per_s, rates.cache_bytes_per_s, device.l2_bytes, model)
     memory_s *= 1 + reread * _uncached(table.slab_bytes, device)
     memory_s = _smooth_max(memory_s, _elements_s(table, elements_per_s, device), model.kernel_norm)
     reorder_s = table.bytes_moved * reorder_s_per_byte
@@ -136,14 +136,16 @@ def price_table(
     )
 
 
-def _memory_s(bytes_moved: Floats, bytes_per_s: Floats, l2_bytes: float | None, model: Model) -> Floats:
+def _memory_s(
+    bytes_moved: Floats, bytes_per_s: Floats, cache_bytes_per_s: float | None, l2_bytes: float | None, model: Model
+) -> Floats:
     """Return the time of the memory traffic: what a small kernel touches may still lie in the shared cache."""
     seconds = bytes_moved / bytes_per_s
-    if not l2_bytes:
+    if not l2_bytes or cache_bytes_per_s is None:
         return seconds
     within = model.l2_reach * l2_bytes
     cached = within / (within + bytes_moved)
-    faster: Floats = seconds * (1 - cached * (1 - 1 / model.l2_speed))
+    faster: Floats = (1 - cached) * seconds + cached * np.minimum(seconds, bytes_moved / cache_bytes_per_s)
     return faster
 
 
