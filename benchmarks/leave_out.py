@@ -65,7 +65,7 @@ class LeaveOut:
 
     def __init__(self, rows: Sequence[Measured], full: Fit, structure: Document) -> None:
         """Linearize the fit at its optimum."""
-        self.rows, self.full, self.structure = rows, full, structure
+        self.full, self.structure = full, structure
         self.problem = Problem(batched(rows), structure)
         self.theta = np.log([full.values[p.name] for p in self.problem.parameters])
         residuals = self.problem.residuals(self.theta)

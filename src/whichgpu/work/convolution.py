@@ -8,11 +8,9 @@ from typing import cast
 
 from whichgpu.graph import Op, Tensor
 from whichgpu.graph.tensor import contiguous_stride
-from whichgpu.work.kernel import Direction, Gemm, Kernel, Work
+from whichgpu.work.kernel import WIDE_LOAD_BYTES, Direction, Gemm, Kernel, Work
 from whichgpu.work.registry import counts
 from whichgpu.work.traffic import bytes_of, copy, is_channels_last, is_dense, lies_like, over
-
-_WIDE_LOAD_BYTES = 16
 
 
 @counts("aten.convolution", "aten._convolution")
@@ -101,7 +99,7 @@ def _is_planar(op: Op, data: Tensor, out: Tensor) -> bool:
     """
     taps = math.prod(op.tensor("weight").shape[2:])
     plane = math.prod(data.shape[2:]) * data.itemsize
-    return taps == 1 and math.prod(data.shape[2:]) == math.prod(out.shape[2:]) and not plane % _WIDE_LOAD_BYTES
+    return taps == 1 and math.prod(data.shape[2:]) == math.prod(out.shape[2:]) and not plane % WIDE_LOAD_BYTES
 
 
 def _runs_channels_last(*operands: Tensor) -> bool:

@@ -25,6 +25,8 @@ KernelKind = Literal[
     "fused",  # a compiler's loop over elements, many operators in one
     "fused_reduction",  # a compiler's reduction, with what comes before and after it
 ]
+# What a thread loads at once; products want rows that begin at multiples of it.
+WIDE_LOAD_BYTES = 16
 Direction = Literal["forward", "dgrad", "wgrad", "backward"]
 MATRIX_KINDS: tuple[KernelKind, ...] = ("matmul", "convolution", "attention", "rnn")
 

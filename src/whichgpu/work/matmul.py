@@ -7,11 +7,9 @@ from typing import cast
 
 from whichgpu.graph import Op, Tensor
 from whichgpu.graph.tensor import contiguous_stride
-from whichgpu.work.kernel import Gemm, Kernel, Work
+from whichgpu.work.kernel import WIDE_LOAD_BYTES, Gemm, Kernel, Work
 from whichgpu.work.registry import counts
 from whichgpu.work.traffic import bytes_of, copy, over, read_tensors
-
-_WIDE_LOAD_BYTES = 16
 
 
 @counts("aten.mm", "aten.bmm", "aten._int_mm", "aten._scaled_mm")
@@ -159,7 +157,7 @@ def _is_aligned(matrix: Tensor) -> bool:
     """Return whether all rows, or columns, that lie in one piece begin at multiples of 16 bytes, as wide loads need."""
     stride = contiguous_stride(matrix.shape) if matrix.stride is None else matrix.stride
     sizes_and_steps = zip(matrix.shape, stride, strict=True)
-    return all(n == 1 or step in (0, 1) or not step * matrix.itemsize % _WIDE_LOAD_BYTES for n, step in sizes_and_steps)
+    return all(n == 1 or step in (0, 1) or not step * matrix.itemsize % WIDE_LOAD_BYTES for n, step in sizes_and_steps)
 
 
 def _packed(*factors: Tensor) -> tuple[Kernel, ...]:
