@@ -74,7 +74,16 @@ def memory(device):
     )
 
 
-def estimate_all(job, devices, *, precision=None, allow_fallback=False, on_unknown="bound", own=(), both_ways=False):
+class CountedJob:
+    """Stand-in that counts nothing."""
+
+    def __init__(self, job, *, both_ways=False):
+        self.job, self.both_ways = job, both_ways
+
+
+def estimate_all(job, devices, *, precision=None, allow_fallback=False, on_unknown="bound", own=()):
+    both_ways = isinstance(job, CountedJob) and job.both_ways
+    job = getattr(job, "job", job)
     wanted = PRECISIONS[precision or job.precision]
     found = []
     for d in devices:
@@ -124,6 +133,7 @@ def world(monkeypatch):
     monkeypatch.setattr(room, "shipped_devices", lambda: DEVICES)
     monkeypatch.setattr(room, "this_cpu", lambda: CPU)
     monkeypatch.setattr(room, "runnable_precision", runnable)
+    monkeypatch.setattr(room, "CountedJob", CountedJob)
     monkeypatch.setattr(room, "estimate_all", estimate_all)
     monkeypatch.setattr(room, "estimate", lambda job, device, **how: estimate_all(job, (device,), **how)[0])
     monkeypatch.setattr(sys.modules["whichgpu.comparison.measured"], "find_device", find)

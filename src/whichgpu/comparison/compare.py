@@ -15,7 +15,7 @@ from whichgpu.devices import DEFAULT_DEVICES, find_device, this_cpu
 from whichgpu.devices import devices as shipped_devices
 from whichgpu.devices.device import Device
 from whichgpu.errors import PrecisionError, require_count
-from whichgpu.estimate import Estimate, OwnMeasurement, estimate, estimate_all, runnable_precision
+from whichgpu.estimate import CountedJob, Estimate, OwnMeasurement, estimate, estimate_all, runnable_precision
 from whichgpu.graph import Job
 from whichgpu.graph import precision as precision_named
 
@@ -82,12 +82,10 @@ def compare(
         choices = [c for c in choices if c.device.name not in lacking]
     chosen = [c.device for c in choices]
 
-    # The reference may run what it can: it is there to be compared with, not to be chosen. One call counts the graph
-    # once for all devices.
+    # The reference may run what it can: it is there to be compared with, not to be chosen.
     here, is_torch = this_cpu(), job.source.startswith(_COMPILES)
-    reference, *estimates = estimate_all(
-        job, (here, *chosen), precision=precision, allow_fallback=True, own=own, both_ways=is_torch
-    )
+    counted = CountedJob(job, both_ways=is_torch)
+    reference, *estimates = estimate_all(counted, (here, *chosen), precision=precision, allow_fallback=True, own=own)
 
     today = date.today()
     rows = [measured_row(m, job, here, today) for m in measurements]
@@ -97,7 +95,7 @@ def compare(
         reference_step_s = reference.step_s
     else:
         compiled = any(m.compiled for m in measurements if m.device == measured_cpu.device)
-        beside = _prediction_beside(measured_cpu, job, here, compiled)
+        beside = _prediction_beside(measured_cpu, counted, here, compiled)
         checked = replace(measured_cpu, notes=(*measured_cpu.notes, *beside))
         rows = [checked if r is measured_cpu else r for r in rows]
         reference_step_s = measured_cpu.step_s
@@ -149,10 +147,14 @@ def _choose(devices: Sequence[Device | str] | None) -> list[_Choice]:
     return [_Choice(by_name[name], name in named) for name in dict.fromkeys(c.device.name for c in asked)]
 
 
-def _prediction_beside(measured: Row, job: Job, here: Device, compiled: bool) -> tuple[str, ...]:
+def _prediction_beside(measured: Row, counted: CountedJob, here: Device, compiled: bool) -> tuple[str, ...]:
     """Return what would have been predicted for this machine's CPU; nothing if its precision cannot be derived."""
     try:
-        ran = replace(job, graph=replace(job.graph, mode="fused" if compiled else "eager"))
+        graph = counted.job.graph
+        is_other = compiled != (graph.mode == "fused")
+        ran = counted
+        if is_other:
+            ran = CountedJob(replace(counted.job, graph=replace(graph, mode="fused" if compiled else "eager")))
         predicted = estimate(ran, here, precision=measured.precision, allow_fallback=True)
     except PrecisionError:
         return ()

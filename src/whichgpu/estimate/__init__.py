@@ -4,6 +4,7 @@
 function stays the package's attribute.
 """
 
+from whichgpu.estimate.counted import CountedJob
 from whichgpu.estimate.estimate import BOUNDS, Bound, Estimate, Interval, Share
 from whichgpu.estimate.own_measurements import OwnMeasurement, job_key
 from whichgpu.estimate.predict import estimate, estimate_all
@@ -12,6 +13,7 @@ from whichgpu.estimate.runnable import runnable_precision
 __all__ = [
     "BOUNDS",
     "Bound",
+    "CountedJob",
     "Estimate",
     "Interval",
     "OwnMeasurement",

@@ -3,75 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
-from whichgpu.cost import efficiencies, price, tabulate
+from whichgpu.cost import efficiencies, price
 from whichgpu.devices.device import Device
 from whichgpu.estimate.breakdown import breakdown
+from whichgpu.estimate.counted import CountedJob
 from whichgpu.estimate.energy import energy_j
 from whichgpu.estimate.estimate import Estimate
 from whichgpu.estimate.interval import compile_interval, errors_of, interval
 from whichgpu.estimate.own_measurements import OwnMeasurement, adjustment, job_key
-from whichgpu.estimate.recast import recast
 from whichgpu.estimate.runnable import lacking, require_precision
-from whichgpu.graph import Graph, Job, Precision
+from whichgpu.graph import Job, Precision
 from whichgpu.graph import precision as precision_named
-from whichgpu.memory import Footprint, GraphMemory
-from whichgpu.memory.parallel import per_process
+from whichgpu.memory import Footprint
 from whichgpu.memory.replay import NO_LIFETIMES
 from whichgpu.units import of_binary_bytes
-from whichgpu.work import GraphWork, count_graph
 from whichgpu.work.count import OnUnknown
-
-if TYPE_CHECKING:
-    from whichgpu.cost.kernel_table import KernelTable
-
-
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    """The graph of a job in one precision, counted."""
-
-    work: GraphWork
-    table: KernelTable
-    peak_bytes: int | None
-    memory: GraphMemory | None
-    flops: float
-    bytes_moved: float
-    notes: tuple[str, ...]
-    derived: bool
-    other: GraphWork | None
-    other_table: KernelTable | None
-
-    @classmethod
-    def of(cls, job: Job, precision: Precision, on_unknown: OnUnknown, both_ways: bool) -> _Counted:
-        graph, notes = recast(job, precision)
-        work = count_graph(graph, on_unknown)
-        other = None
-        if both_ways or graph.mode == "fused":
-            other = count_graph(replace(graph, mode="eager" if graph.mode == "fused" else "fused"), on_unknown)
-        if graph.mode == "fused" and other is not None:
-            notes = (*notes, _compiled_note(work, other))
-        return cls(
-            work,
-            tabulate(work),
-            graph.peak_bytes() if graph.storages else None,
-            _memory(job, graph),
-            work.flops,
-            work.bytes_moved,
-            notes,
-            graph is not job.graph,
-            other,
-            None if other is None else tabulate(other),
-        )
-
-    def eager_and_compiled(self, priced_s: float, other_s: float) -> tuple[float, float]:
-        """Return the times of an eager and of a compiled step."""
-        return (other_s, priced_s) if self.work.compiled_calls else (priced_s, other_s)
 
 
 def estimate(
-    job: Job,
+    job: Job | CountedJob,
     device: Device | str,
     *,
     precision: str | Precision | None = None,
@@ -83,7 +35,7 @@ def estimate(
     """Return the predicted time of one step of `job` on `device`, in seconds, with an interval and its reasons.
 
     Args:
-        job: What to train.
+        job: What to train; a `CountedJob` brings `on_unknown` with it.
         device: A device or its name.
         precision: What to train in; the job's own if not given. Another than the job's is derived from its graph where
             that can be done: float32 from a half precision, one half precision from the other.
@@ -109,7 +61,7 @@ def estimate(
 
 
 def estimate_all(
-    job: Job,
+    job: Job | CountedJob,
     devices: Sequence[Device | str],
     *,
     precision: str | Precision | None = None,
@@ -122,40 +74,31 @@ def estimate_all(
     """Return what `estimate` returns, for each of `devices` in their order; the graph is counted once.
 
     Args:
-        job: What to train.
+        job: See `estimate`; a `CountedJob` brings `both_ways` with it, too.
         devices: Devices or their names.
         precision: See `estimate`.
         allow_fallback: See `estimate`.
         on_unknown: See `estimate`.
         own: See `estimate`.
         torch_version: See `estimate`.
-        both_ways: Whether to tell the times of an eager and of a compiled step, and what compiling takes.
+        both_ways: Whether to tell the times of an eager and of a compiled step, and what compiling takes, on GPUs.
 
     Raises:
         UnknownNameError: See `estimate`.
         PrecisionError: See `estimate`.
         UnknownOpError: See `estimate`.
     """
-    wanted = _precision(job.precision if precision is None else precision)
+    several = job if isinstance(job, CountedJob) else CountedJob(job, on_unknown=on_unknown, both_ways=both_ways)
+    wanted = _precision(several.job.precision if precision is None else precision)
     found = [_device(device) for device in devices]
     runs = [require_precision(device, wanted, allow_fallback) for device in found]
-    counted = {p.name: _Counted.of(job, p, on_unknown, both_ways) for p in dict.fromkeys(runs)}
     return tuple(
-        _estimate(job, device, wanted, p, counted[p.name], own, torch_version)
-        for device, p in zip(found, runs, strict=True)
+        _estimate(several, device, wanted, p, own, torch_version) for device, p in zip(found, runs, strict=True)
     )
 
 
 def _precision(precision: Precision | str) -> Precision:
     return precision if isinstance(precision, Precision) else precision_named(precision)
-
-
-def _memory(job: Job, graph: Graph) -> GraphMemory | None:
-    """Return the memory of one of the processes the job was started for; None if it carries no lifetimes."""
-    if not graph.storages:
-        return None
-    own, processes = per_process(replace(job, graph=graph))
-    return GraphMemory(own, world_size=processes)
 
 
 def _device(device: Device | str) -> Device:
@@ -167,27 +110,27 @@ def _device(device: Device | str) -> Device:
 
 
 def _estimate(
-    job: Job,
+    several: CountedJob,
     device: Device,
     wanted: Precision,
     runs: Precision,
-    counted: _Counted,
     own: Sequence[OwnMeasurement],
     torch_version: str,
 ) -> Estimate:
-    priced = price(counted.table, device, runs, torch_version)
-    parts = breakdown(priced, counted.work)
+    job, counted = several.job, several.counted(runs)
+    priced = price(counted.step.table, device, runs, torch_version)
+    parts = breakdown(priced, counted.step.work)
     unknown = sum(share.seconds for share in parts.unruled) / priced.step_s if priced.step_s else 0.0
     errors = errors_of(priced, device, efficiencies(), unknown, counted.derived)
     adjusted = adjustment(device.name, device.is_cpu, job_key(job, runs.name) if own else "", errors, own)
     times = adjusted.factor
     memory = None if counted.memory is None or device.is_cpu else counted.memory.on(device)
     eager_s = compiled_s = compile_time = None
-    if counted.other is not None and counted.other_table is not None:
-        other_s = price(counted.other_table, device, runs, torch_version).step_s * times
-        fused = counted.work if counted.work.compiled_calls else counted.other
-        eager_s, compiled_s = counted.eager_and_compiled(priced.step_s * times, other_s)
-        compile_time = compile_interval(fused, efficiencies())
+    if several.both_ways and not device.is_cpu:
+        other_s = price(counted.other.table, device, runs, torch_version).step_s * times
+        this_s = priced.step_s * times
+        eager_s, compiled_s = (other_s, this_s) if counted.is_compiled else (this_s, other_s)
+        compile_time = compile_interval((counted.step if counted.is_compiled else counted.other).work, efficiencies())
     return Estimate(
         job=job.name,
         device=device.name,
@@ -221,13 +164,6 @@ def _estimate(
         compiled_step_s=compiled_s,
         compile_time=compile_time,
     )
-
-
-def _compiled_note(work: GraphWork, eager: GraphWork) -> str:
-    return (
-        f"Compiled, as torch.compile's default mode would: {work.launches:,} kernels instead of {eager.launches:,}, "
-        f"{work.bytes_moved / eager.bytes_moved:.0%} of the bytes. Memory is that of the eager step, at most that much."
-    ).replace("%", " %")
 
 
 def _fallback_note(wanted: Precision, runs: Precision) -> tuple[str, ...]:

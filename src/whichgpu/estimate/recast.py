@@ -14,6 +14,14 @@ from whichgpu.graph.retype import retyped
 _HALVES = ("float16", "bfloat16")
 
 
+def renaming(job: Job, to: Precision) -> tuple[str, str] | None:
+    """Return the number format of `job` and the one that takes its place in `to`, if nothing else changes."""
+    captured = precision_named(job.precision)
+    if captured.autocast in _HALVES and to.autocast in _HALVES and captured.weights == to.weights:
+        return captured.autocast, to.autocast
+    return None
+
+
 def recast(job: Job, to: Precision) -> tuple[Graph, tuple[str, ...]]:
     """Return the graph of `job` as it would be in the precision `to`, and what is only approximate about it.
 

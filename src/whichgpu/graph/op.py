@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Literal, TypeAlias
 
 from whichgpu.errors import GraphError
@@ -47,8 +48,7 @@ class Op:
     @property
     def base_name(self) -> str:
         """The name without its overload: "aten.mul.Tensor" -> "aten.mul"."""
-        head, _, tail = self.name.partition(".")
-        return f"{head}.{tail.split('.')[0]}"
+        return _base_name(self.name)
 
     @property
     def signature(self) -> tuple[object, ...]:
@@ -93,6 +93,12 @@ class Op:
     def output_tensors(self) -> Iterator[Tensor]:
         """Yield every result that exists."""
         yield from (t for t in self.outputs if t is not None)
+
+
+@cache
+def _base_name(name: str) -> str:
+    head, _, tail = name.partition(".")
+    return f"{head}.{tail.split('.')[0]}"
 
 
 def is_replayed(op: Op) -> bool:

@@ -9,10 +9,15 @@ from typing import Literal
 from whichgpu.errors import UnknownOpError
 from whichgpu.graph import Graph, Op
 from whichgpu.graph.op import GRAPH_LAUNCH, is_replayed
+from whichgpu.graph.retype import retyped_op
 from whichgpu.work.kernel import Kernel, Work
-from whichgpu.work.registry import rule_for
+from whichgpu.work.registry import Rule, rule_for
 
 OnUnknown = Literal["bound", "refuse"]
+# Work that was counted. The passes over a graph ask for an op several times, and its layers make the same calls.
+_BY_IDENTITY: dict[int, tuple[Op, Work]] = {}
+_BY_SIGNATURE: dict[tuple[object, ...], Work] = {}
+_MOST_KEPT = 20_000
 # These stand in the order of a step's calls where it enters compiled code, and where it starts a CUDA graph.
 ENTER, REPLAY = -1, -2
 
@@ -36,6 +41,11 @@ class OpCount:
     compiled: bool = False
     generated: bool = False
     replayed: bool = False
+
+    def retyped(self, old: str, new: str) -> OpCount:
+        """See `GraphWork.retyped`."""
+        kernels = tuple(replace(k, dtype=new) if k.dtype == old else k for k in self.work.kernels)
+        return replace(self, op=retyped_op(self.op, old, new), work=replace(self.work, kernels=kernels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +113,10 @@ class GraphWork:
         """Calls without a rule of their own, priced as a lower bound."""
         return tuple(c for c in self.counts if c.work.bounded)
 
+    def retyped(self, old: str, new: str) -> GraphWork:
+        """Return the work with every tensor of the number format `old` in `new`, of the same size."""
+        return replace(self, counts=tuple(c.retyped(old, new) for c in self.counts))
+
     def kernels(self) -> list[tuple[Kernel, int]]:
         """Return each distinct kernel and how often the step runs it."""
         total: Counter[Kernel] = Counter()
@@ -118,10 +132,12 @@ def count_op(op: Op, on_unknown: OnUnknown = "refuse") -> Work:
     Raises:
         UnknownOpError: If it has no rule and `on_unknown` is "refuse".
     """
+    known = _BY_IDENTITY.get(id(op))
+    if known is not None:
+        return known[1]
     rule = rule_for(op)
     if rule is not None:
-        work = rule(op)
-        return _backward(work) if op.base_name.endswith("_backward") else work
+        return _kept(op, rule)
     if on_unknown == "refuse":
         where = f" in {op.module}" if op.module else ""
         raise UnknownOpError(
@@ -129,6 +145,22 @@ def count_op(op: Op, on_unknown: OnUnknown = "refuse") -> Work:
             "reading its inputs and writing its outputs."
         )
     return Work((_bound(op),), bounded=True)
+
+
+def _kept(op: Op, rule: Rule) -> Work:
+    signature = op.signature
+    work = _BY_SIGNATURE.get(signature)
+    if work is None:
+        work = rule(op)
+        if op.base_name.endswith("_backward"):
+            work = _backward(work)
+    if len(_BY_IDENTITY) >= _MOST_KEPT:
+        _BY_IDENTITY.clear()
+        _BY_SIGNATURE.clear()
+    # With the op itself: as long as it is kept, no other op has its identity.
+    _BY_IDENTITY[id(op)] = op, work
+    _BY_SIGNATURE[signature] = work
+    return work
 
 
 def count_graph(graph: Graph, on_unknown: OnUnknown = "bound") -> GraphWork:

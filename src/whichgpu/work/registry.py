@@ -39,10 +39,15 @@ def _load_rules() -> None:
         importlib.import_module(f"{room.__name__}.{module.name}")
 
 
+@cache
+def _rule_named(name: str, base_name: str) -> Rule | None:
+    _load_rules()
+    return _RULES.get(name) or _RULES.get(base_name)
+
+
 def rule_for(op: Op) -> Rule | None:
     """Return the rule that counts `op`, or None if there is none."""
-    _load_rules()
-    return _RULES.get(op.name) or _RULES.get(op.base_name)
+    return _rule_named(op.name, op.base_name)
 
 
 def known_ops() -> frozenset[str]:
