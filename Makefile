@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
+# The suite starts Python hundreds of times: where nothing may be compiled ahead, each start takes twice as long.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test bench graphs gpu-check calibrate accuracy clean
 
 run: $(STAMP)
