@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,15 +22,31 @@ _FROM_DATA = frozenset({torch.tensor, torch.as_tensor, torch.asarray, torch.scal
 
 
 class PhantomFunctions(TorchFunctionMode):  # type: ignore[misc]
-    """Turns "cuda" into the name C++ knows the phantom GPU by, and keeps it apart from the user's own meta device."""
+    """Turns "cuda" into the name C++ knows the phantom GPU by, and keeps it apart from the user's own meta device.
+
+    Attributes:
+        device: The phantom GPU.
+        seconds: Wall time spent in torch's functions so far.
+    """
 
     def __init__(self, device: FakeDevice) -> None:
         super().__init__()
         self.device = device
+        self.seconds = 0.0
+        self._is_within = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call `func` with its device named as C++ needs it."""
-        kwargs = kwargs or {}
+        if self._is_within:
+            return self._call(func, args, kwargs or {})
+        self._is_within, begin = True, time.perf_counter()
+        try:
+            return self._call(func, args, kwargs or {})
+        finally:
+            self._is_within = False
+            self.seconds += time.perf_counter() - begin
+
+    def _call(self, func: Any, args: Any, kwargs: Any) -> Any:
         special = _SPECIAL.get(func)
         if special is not None:
             return special(self, func, args, kwargs)

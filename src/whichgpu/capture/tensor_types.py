@@ -73,14 +73,25 @@ def install(patches: Patches) -> None:
     for name, made in TYPES.items():
         if hasattr(torch.cuda, name):
             patches.set(torch.cuda, name, made)
-    plain = torch.set_default_tensor_type
+    plain, make = torch.set_default_tensor_type, torch.Tensor.__new__
+    default: list[CudaTensorType] = []
+
+    def new(cls: type, *args: Any, **kwargs: Any) -> Any:
+        """Make torch.Tensor(...) of the default type; its other classes are made as ever."""
+        if cls is torch.Tensor and default and "device" not in kwargs:
+            return default[-1](*args, **kwargs)
+        return make(cls, *args, **kwargs)
+
+    patches.set(torch.Tensor, "__new__", staticmethod(new))
 
     def set_default_tensor_type(kind: Any) -> None:
         dtype = dtype_on_cuda(kind)
+        default.clear()
         if dtype is None:
             plain(kind)
             torch.set_default_device(None)
         else:
+            default.append(TYPES[_NAMES[dtype]])
             torch.set_default_dtype(dtype)
             torch.set_default_device("cuda")
 

@@ -62,10 +62,13 @@ def split(arguments: Sequence[str], with_values: frozenset[str]) -> tuple[list[s
 def is_script(argument: str) -> bool:
     """Return whether `argument` is a program rather than a job: a Python file, a package's folder, a launcher."""
     path = Path(argument)
-    if path.suffix in (".py", ".pyw") or path.name in _LAUNCHERS:
-        return True
+    return path.suffix in (".py", ".pyw") or path.name in _LAUNCHERS or is_package(argument)
+
+
+def is_package(folder: str) -> bool:
+    """Return whether `folder` is one that Python can run."""
     try:
-        return (path / "__main__.py").is_file()
+        return (Path(folder) / "__main__.py").is_file()
     except OSError:  # a name no file can have, or a folder that may not be read
         return False
 
@@ -91,4 +94,6 @@ def script_call(context: typer.Context) -> ScriptCall | None:
         raise OptionError(f"Cannot read {given[0]}: {error.strerror}.") from None
     if not is_there:
         raise OptionError(f"There is no file {given[0]}.")
+    if Path(given[0]).is_dir() and not is_package(given[0]):
+        raise OptionError(f"{given[0]} is a folder without a __main__.py. Give a script, such as {given[0]}/train.py.")
     return ScriptCall.here(given[0], given[1:])

@@ -366,3 +366,70 @@ assert list(inspect.signature(DataLoader.__init__).parameters)[:3] == ["self", "
 """
     outcome = phantom(script(START + check + LOOP))
     assert outcome.status == "done", outcome.traceback
+
+
+def test_an_optimizer_that_goes_over_a_batch_twice(script, job):
+    found = job(
+        script(
+            START
+            + """
+for i in range(100):
+    x, y = torch.randn(6, 8).to(device), torch.randint(4, (6,)).to(device)
+    for again in range(2):  # as SAM does
+        loss_of(model(x), y).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+"""
+        )
+    )
+    assert (found.options["micro_batches"], found.samples_per_step) == (1, 6)
+
+
+def test_a_sampler_that_draws_more_samples_than_there_are(script, job):
+    found = job(
+        script(
+            START
+            + """
+from torch.utils.data import DataLoader, RandomSampler
+endless = RandomSampler(loader.dataset, replacement=True, num_samples=1_000_000)
+loader = DataLoader(loader.dataset, batch_size=10, sampler=endless)
+"""
+            + LOOP
+        )
+    )
+    assert found.steps_per_epoch == 100_000
+    assert any("draws 1,000,000 samples an epoch from a data set of 100" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_what_the_script_does_by_itself_in_a_step(script, job, works):
+    work = "time.sleep(0.05)" if works else "pass"
+    found = job(
+        script(
+            START
+            + f"""
+import time
+for i in range(100):
+    {work}
+    loss_of(model(torch.randn(6, 8).to(device)), torch.randint(4, (6,)).to(device)).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+"""
+        )
+    )
+    told = [note for note in found.notes if "outside of torch" in note]
+    assert len(told) == works
+
+
+def test_workers_of_a_loader_that_a_framework_makes_anew(script, job):
+    found = job(
+        script(
+            START
+            + """
+asked = DataLoader(data, batch_size=10, num_workers=3)
+loader = DataLoader(asked.dataset, batch_sampler=asked.batch_sampler, num_workers=asked.num_workers)
+"""
+            + LOOP
+        )
+    )
+    assert found.options["loader_workers"] == 3

@@ -10,6 +10,8 @@ from whichgpu.capture.script.seen import Interval, LoaderSeen, Seen
 
 ASK_STEPS = "How many steps an epoch has could not be seen; --steps-per-epoch tells."
 ASK_SAMPLES = "How many samples a step learns from could not be seen: it is called 1. --samples-per-step tells."
+# A sampler that draws more than so many times the samples there are is told of.
+_REPEATED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +68,18 @@ def epoch_seen(seen: Seen, steps_per_epoch: int | None = None, samples_per_step:
         batches = max(round(per_step), 1)
         samples = round((loader.batch or 1) * max(per_step, 1))
         steps = None if loader.batches is None else max(int(loader.batches / per_step), 1)
-        if steps is not None and steps_per_epoch is None:
+        if loader.batches is not None and steps_per_epoch is None:
             times = f" and {batches} of them a step" if batches > 1 else ""
             sources.append(
                 f"Steps per epoch: the DataLoader over {loader.dataset} has {loader.batches:,} batches of "
                 f"{loader.batch or 'unknown'}{times}."
             )
+            drawn = loader.batches * (loader.batch or 1)
+            if loader.samples and drawn > _REPEATED * loader.samples:
+                sources.append(
+                    f"Its sampler draws {drawn:,} samples an epoch from a data set of {loader.samples:,}: where "
+                    "training ends sooner, --steps-per-epoch tells."
+                )
         if loader.batch is None and samples_per_step is None:
             sources.append(ASK_SAMPLES)
     samples = samples_per_step or samples
@@ -82,11 +90,11 @@ def epoch_seen(seen: Seen, steps_per_epoch: int | None = None, samples_per_step:
 
 
 def added_up(seen: Seen) -> int:
-    """Return how many backward passes add up the gradients of a step; 1 where they are of several kinds."""
+    """Return over how many batches the gradients of a step add up; 1 where backward passes are of several kinds."""
     intervals = steady(seen)
     if not intervals or seen.marker not in ("optimizer", "optimizers") or any(i.backward_between for i in intervals):
         return 1
-    return max(round(median(i.backward_calls for i in intervals)), 1)
+    return max(round(median(i.backward_calls - i.input_again for i in intervals)), 1)
 
 
 def _training_loader(seen: Seen, intervals: Sequence[Interval]) -> tuple[LoaderSeen, float] | None:

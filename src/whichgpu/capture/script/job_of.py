@@ -23,6 +23,9 @@ _ATTENTION = {
 _AUTOCAST = {"bfloat16": "amp-bf16", "float16": "amp-fp16"}
 # Of a step's time; below it nobody would do anything about it.
 _NEGLIGIBLE = 0.01
+# What the script itself does in a step is told from here on; Python around torch's functions is in what an op takes the
+# host.
+_OWN_S, _OWN_AN_OP_S = 5e-3, 50e-6
 FIRST_ALONE = "Only the first step was timed, which is usually slower than later ones."
 NO_LOADER = "No DataLoader was seen: what making a batch takes here is in the time of a step."
 COMPILED = "The script asks for torch.compile: its whole step counts as compiled unless --no-compile is given."
@@ -58,6 +61,12 @@ def job_of(recorded: Job, seen: Seen, epoch: Epoch) -> Job:
         sentences.append(COMPILED)
     if seen.world_size > 1:
         sentences.append(f"The script was to train on {seen.world_size} devices; what is compared is one of them.")
+    own_s = _own_s(seen)
+    if own_s > _OWN_S + _OWN_AN_OP_S * len(recorded.graph.ops):
+        sentences.append(
+            f"The script itself works {duration(own_s)} a step on this host, outside of torch: no predicted time holds "
+            "that, and where a step is shorter it decides."
+        )
     return replace(
         recorded,
         graph=replace(recorded.graph, mode="fused") if seen.compile_requested else recorded.graph,
@@ -77,6 +86,12 @@ def loading_s(seen: Seen) -> float:
     """
     intervals = steady(seen)
     return median(i.loading_s for i in intervals) if intervals else 0.0
+
+
+def _own_s(seen: Seen) -> float:
+    """Return the seconds of a step that went neither into torch nor into loading."""
+    intervals = [i for i in steady(seen) if not i.apart_s] if len(seen.intervals) > 1 else []
+    return median(i.seconds - i.loading_s - i.torch_s for i in intervals) if intervals else 0.0
 
 
 def timed_steps(outcome: PassOutcome, job_precision: str) -> TimedSteps | None:
@@ -123,7 +138,7 @@ def time_notes(timed: TimedSteps, workers: int | None) -> tuple[str, ...]:
     if workers is None:
         notes.append(NO_LOADER)
     elif share < _NEGLIGIBLE:
-        notes.append(f"Loading data takes less than {_percent(_NEGLIGIBLE)} of a step{by}.")
+        notes.append(f"Loading data takes less than {_percent(_NEGLIGIBLE)} of a step here{by}.")
     else:
         notes.append(
             f"Loading data takes {duration(timed.loading_s)} a step here{by}, {_percent(share)} of it; "

@@ -44,6 +44,8 @@ def install(patches: Patches, watch: ScriptWatch) -> None:
 def install_in_process(patches: Patches) -> None:
     """Let loaders load in this process, without pinned memory: workers know nothing of a phantom GPU."""
     plain = DataLoader.__init__
+    # A framework makes a loader anew from what the user's one says of itself, which is no workers by now.
+    asked: list[tuple[Any, int]] = []
     names = list(inspect.signature(plain).parameters)[1:]
 
     # Frameworks look at its signature to make a loader like another one.
@@ -51,7 +53,10 @@ def install_in_process(patches: Patches) -> None:
     def init(loader: Any, *args: Any, **kwargs: Any) -> None:
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         # Set first: a loader refuses new attributes of some names once it is made.
-        loader.__dict__[_WORKERS] = given.get("num_workers", 0)
+        workers, dataset = given.get("num_workers", 0), given.get("dataset")
+        if workers:
+            asked.append((dataset, workers))
+        loader.__dict__[_WORKERS] = workers or next((n for known, n in reversed(asked) if known is dataset), 0)
         for name in _OF_WORKERS:
             given.pop(name, None)
         plain(loader, **given)
@@ -97,13 +102,15 @@ class _Batches:
         return getattr(self._plain, name)
 
     def __next__(self) -> Any:
-        begin = time.perf_counter()
+        watch = self._watch
+        begin, torch_s = time.perf_counter(), watch.torch_s()
         batch = next(self._plain)
-        interval = self._watch.interval
+        interval = watch.interval
         interval.loading_s += time.perf_counter() - begin
+        watch.torch_loading_s += watch.torch_s() - torch_s
         if torch.is_grad_enabled():
             interval.batches[self._key] = interval.batches.get(self._key, 0) + 1
-        loader = self._watch.seen.loaders[self._key]
+        loader = watch.seen.loaders[self._key]
         if loader.batch is None:
             loader.batch = first_rows(batch)
         return batch

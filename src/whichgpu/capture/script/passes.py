@@ -30,6 +30,10 @@ _STARTED = (
     "give the call that trains in one process."
 )
 NOT_ASKED = "Not measured here: --phantom-only."
+_NEVER_COMES = (
+    " (a loop until a number computed on the GPU gets small never ends there: the phantom GPU computes none; --timeout "
+    "allows more)"
+)
 _MOST_NAMED = 3
 # Where only the real pass is left, nobody waits longer for it.
 _BRIEF_S = 120.0
@@ -229,7 +233,10 @@ def _why(outcome: PassOutcome, kind: PassKind) -> str:
     if outcome.status == "ended":
         started = ", ".join(outcome.seen.processes[:_MOST_NAMED])
         return f"{_NAMES[kind]} ended and {_STARTED.format(started) if started else _NO_STEP}"
-    return f"{_NAMES[kind]} {_VERBS[outcome.status]}: {outcome.error}"
+    # torch tells of all its kernels behind the first line.
+    error = outcome.error.strip().partition("\n")[0]
+    hint = _NEVER_COMES if outcome.status == "timeout" and kind == "phantom" else ""
+    return f"{_NAMES[kind]} {_VERBS[outcome.status]}: {error}{hint}"
 
 
 def _error(call: ScriptCall, outcome: PassOutcome, kept: str) -> ScriptError:

@@ -82,6 +82,7 @@ class PhantomPass:
         with switched_on() as phantom:
             run_self_test()
             self._phantom = phantom
+            self.watch.torch_s = lambda: phantom.functions.seconds
             with StepWatch(phantom.device.storages) as self._step_watch:
                 try:
                     if self._request.on_gpu:

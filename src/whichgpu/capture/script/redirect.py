@@ -21,7 +21,8 @@ from whichgpu.capture.patches import Patches
 CPU = torch.device("cpu")
 _NOT_HERE = frozenset({"cuda", "mps", "xpu", "hpu", "npu"})
 _MEMORY_BYTES = 80_000_000_000
-_LIKE = ("empty_like", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like", "randint_like")
+# What takes a device and is not among the constructors torch lists itself.
+_MORE = ("empty_like", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like", "randint_like", "normal")
 
 
 def install(patches: Patches, *, pretends_cuda: bool) -> None:
@@ -32,12 +33,14 @@ def install(patches: Patches, *, pretends_cuda: bool) -> None:
         pretends_cuda: Whether torch.cuda says that there is a GPU, for scripts that refuse to run without.
     """
     patches.set(torch, "device", device_class(lambda number: CPU))
-    constructors: list[Any] = [*_device._device_constructors(), *(getattr(torch, name) for name in _LIKE)]
-    for plain in constructors:
-        name = plain.__name__
-        if getattr(torch, name, None) is plain:
-            patches.set(torch, name, _on_cpu(getattr(torch, name)))
-    for name in ("load", "set_default_device"):
+    more: list[Callable[..., Any]] = [getattr(torch, name) for name in _MORE]
+    constructors: list[Callable[..., Any]] = [*_device._device_constructors(), *more]
+    for owner, prefix in ((torch, ""), (torch.fft, "fft_"), (torch.nested, "")):
+        for plain in constructors:
+            name = plain.__name__.removeprefix(prefix)
+            if getattr(owner, name, None) is plain:
+                patches.set(owner, name, _on_cpu(plain))
+    for name in ("load", "set_default_device", "set_default_tensor_type"):
         patches.set(torch, name, _on_cpu(getattr(torch, name)))
     for owner in (torch.Tensor, torch.nn.Module):
         patches.set(owner, "to", _on_cpu(owner.to))
@@ -69,6 +72,8 @@ def _cpu_for(value: Any) -> Any:
         if value.startswith("torch.cuda."):
             return value.replace("torch.cuda.", "torch.")
         return CPU if value.partition(":")[0] in _NOT_HERE else value
+    if isinstance(value, type) and value.__module__ == "torch.cuda":
+        return getattr(torch, value.__name__, value)
     return value
 
 
@@ -84,7 +89,7 @@ def _on_cpu(plain: Callable[..., Any]) -> Callable[..., Any]:
             second = args[1]
             if type(second) is not int or plain.__name__ == "to":
                 args = (args[0], CPU if type(second) is int else _cpu_for(second), *args[2:])
-        elif len(args) == 1 and plain.__name__ == "set_default_device":
+        elif len(args) == 1 and plain.__name__ in ("set_default_device", "set_default_tensor_type"):
             args = (_cpu_for(args[0]),)
         return plain(*args, **kwargs)
 

@@ -34,6 +34,7 @@ class Interval:
     Attributes:
         seconds: Wall time.
         loading_s: Part of it spent waiting for the step's batches.
+        torch_s: Part of it spent in torch's functions, loading left out; 0 in the real pass, which does not watch them.
         apart_s: Part of it spent on what is no part of a step: evaluation, rollouts, loading for them.
         backward_calls: Backward passes that fill gradients, those inside of an optimizer's step left out.
         optimizer_steps: Steps of optimizers.
@@ -42,11 +43,14 @@ class Interval:
         evaluation_calls: Calls of models from outside, without gradients.
         batches: Batches fetched, by loader.
         input_rows: First dimension of the first tensor given to a model in training; None if there was none.
+        input_again: Calls in training whose first tensor an earlier one had as well: optimizers like SAM go over a
+            batch twice.
     """
 
     seconds: float = 0.0
     loading_s: float = 0.0
     apart_s: float = 0.0
+    torch_s: float = 0.0
     backward_calls: int = 0
     optimizer_steps: int = 0
     backward_between: int = 0
@@ -54,6 +58,7 @@ class Interval:
     evaluation_calls: int = 0
     batches: dict[str, int] = field(default_factory=dict)
     input_rows: int | None = None
+    input_again: int = 0
 
     def continue_from(self, begun: Interval) -> None:
         """Add what happened in `begun`, which was the beginning of this one."""
@@ -62,6 +67,7 @@ class Interval:
         self.backward_calls += begun.backward_calls
         self.training_calls += begun.training_calls
         self.evaluation_calls += begun.evaluation_calls
+        self.input_again += begun.input_again
         for key, count in begun.batches.items():
             self.batches[key] = self.batches.get(key, 0) + count
         self.input_rows = begun.input_rows or self.input_rows

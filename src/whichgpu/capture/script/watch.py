@@ -32,6 +32,8 @@ class ScriptWatch:
         on_training_call: Called before a model is called with gradients.
         on_evaluated: Called after a model was called without.
         on_apart: Called when training goes on after calls without gradients that are no part of a step.
+        torch_s: Returns the seconds spent in torch's functions so far.
+        torch_loading_s: Those of them that went into loading.
 
     Args:
         on_step: Called when a step has ended, with its interval, in the place the script is at.
@@ -47,11 +49,15 @@ class ScriptWatch:
         self.on_training_call: Callable[[], None] | None = None
         self.on_evaluated: Callable[[], None] | None = None
         self.on_apart: Callable[[], None] | None = None
+        self.torch_s: Callable[[], float] = lambda: 0.0
+        self.torch_loading_s = self._torch_since_s = 0.0
         self._on_step = on_step
         self._process = os.getpid()
         self._since = time.perf_counter()
         self.evaluation = Evaluation(self.seen)
         self._is_in_model = False
+        # First tensors given to models in training since the last step ended.
+        self._inputs: list[torch.Tensor] = []
 
     @property
     def is_here(self) -> bool:
@@ -70,12 +76,16 @@ class ScriptWatch:
             raise Stopped
         now = time.perf_counter()
         self.interval.seconds = now - self._since
+        torch_s = self.torch_s() - self.torch_loading_s
+        self.interval.torch_s, self._torch_since_s = torch_s - self._torch_since_s, torch_s
         ended, self.interval = self.interval, Interval()
+        self._inputs.clear()
         self.seen.intervals.append(ended)
         self.evaluation.trained(self.interval)
         self._on_step(ended)
         # What was done about the step is none of the next one's time.
         self._since = time.perf_counter()
+        self._torch_since_s = self.torch_s() - self.torch_loading_s
 
     def arm(self) -> None:
         """Begin to count steps."""
@@ -133,8 +143,12 @@ class ScriptWatch:
             # What came before is no part of a step, but for its first batch.
             self._since = time.perf_counter() - interval.loading_s
             interval.apart_s = 0.0
+        given = _first_tensor((args, kwargs))
         if interval.input_rows is None:
-            interval.input_rows = first_rows((args, kwargs))
+            interval.input_rows = None if given is None else int(given.shape[0])
+        if given is not None:
+            interval.input_again += any(given is earlier for earlier in self._inputs)
+            self._inputs.append(given)
         if self.on_training_call is not None and self.is_armed:
             self.on_training_call()
 
@@ -179,15 +193,20 @@ class ScriptWatch:
         """Hear that a backward pass has ended."""
 
 
-def first_rows(value: Any, depth: int = 0) -> int | None:
+def first_rows(value: Any) -> int | None:
     """Return the first dimension of the first tensor in `value` that has one."""
+    found = _first_tensor(value)
+    return None if found is None else int(found.shape[0])
+
+
+def _first_tensor(value: Any, depth: int = 0) -> torch.Tensor | None:
     if isinstance(value, torch.Tensor):
-        return int(value.shape[0]) if value.dim() else None
+        return value if value.dim() else None
     if depth > 3:
         return None
     inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
     for part in inside:
-        found = first_rows(part, depth + 1)
+        found = _first_tensor(part, depth + 1)
         if found is not None:
             return found
     return None
