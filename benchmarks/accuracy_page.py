@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 
-from benchmarks.bars import Reached
+from benchmarks.bars import Fold, Reached
 from benchmarks.held_out import Predictions
 from benchmarks.sections import table
 from whichgpu.units import duration
@@ -13,6 +13,11 @@ from whichgpu.validation.predict import Prediction
 from whichgpu.validation.score import Score, by_group, device_pairs, score, worst
 
 _HEADS = ["n", "mean error", "median", "bias", "90 % within", "in 80 % interval", "pairs right"]
+_NEVER_SEEN: dict[Fold, str] = {
+    "gpu": "the GPU",
+    "family": "its kind of model",
+    "either": "its kind of model (timm on the RTX 3090) or the GPU",
+}
 # Measurements of a GPU or kind of job fewer than this are told apart from others nowhere.
 _FEWEST = 3
 WORST = 20
@@ -25,7 +30,7 @@ def bars_section(found: Sequence[Reached]) -> str:
     rows = [
         [
             r.bar.name,
-            "the GPU" if r.bar.fold == "gpu" else "its kind of model",
+            _NEVER_SEEN[r.bar.fold],
             f"{r.count:,}",
             f"{r.bar.must:.0%}",
             f"{r.bar.goal:.1%}" if r.bar.goal > 0.99 else f"{r.bar.goal:.0%}",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks import calibrate_cpu
-from benchmarks.bars import Fold
+from benchmarks.bars import Fold, either
 from benchmarks.calibrate import MEASUREMENTS, read_structure
 from benchmarks.calibration_rows import measured as calibrated
 from benchmarks.data import FILES, is_step_of_gpu, load_kernels, load_products, load_steps
@@ -35,7 +35,7 @@ class Predictions:
     """Every published measurement, predicted three ways.
 
     Attributes:
-        held: By what was left out of the fit: the GPU, or, for timm's models, all of their kind.
+        held: By what was left out of the fit; see `benchmarks.bars.Fold`.
         shipped: By the shipped coefficients, which have seen both.
     """
 
@@ -63,11 +63,9 @@ def predict_published(processes: int, tell: Tell) -> Predictions:
     by_family = out.predict(lambda r: r.family if r.source == "timm" else None, tell, compiled)
     shipped = check([*rows, *compiled], efficiencies(), full.values)
     unseen_on_cpu, seen_on_cpu = _on_cpu()
+    new_gpu, new_family = _predictions(by_gpu, _sigma_of_new_gpu), _predictions(by_family, _sigma_of_known)
     return Predictions(
-        {
-            "gpu": _predictions(by_gpu, _sigma_of_new_gpu),
-            "family": [*_predictions(by_family, _sigma_of_known), *unseen_on_cpu],
-        },
+        {"gpu": new_gpu, "family": [*new_family, *unseen_on_cpu], "either": either(new_gpu, new_family)},
         [*_predictions(shipped, _sigma_of_known), *seen_on_cpu],
     )
 

@@ -1,8 +1,8 @@
 """Predicting every measurement by coefficients that have seen nothing of its GPU, its architecture, or its kind of job.
 
 Refitting from scratch for each fold would take an hour. One step of Gauss and Newton from the full fit, with the held
-rows taken out of the normal equations, gives what a refit gives to a tenth of its error where a fold is a small part of
-the data; larger folds are refitted.
+rows taken out of the normal equations and no coefficient beyond its bound, comes near to a refit where a fold is a small
+part of the data; larger folds are refitted.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ Held = NDArray[np.bool_]
 LARGE_FOLD = 0.05
 # A step moves a coefficient by this many standard deviations of its prior at most.
 MOST = 2.0
+# How far from its bound a coefficient may still move: bounds must not meet.
+_NEAR = 1e-9
 # Evaluations of the Jacobian then.
 REFIT_STEPS = 6
 
@@ -129,10 +131,20 @@ class LeaveOut:
         normal = self._normal - of_held.T @ of_held
         # A fit stops before its optimum, so that the gradient of all rows is not quite nil.
         gradient = self._gradient - of_held.T @ self.residuals[: len(held)][held]
-        step = -np.linalg.solve(normal, gradient)
-        # Where little else says anything of a coefficient the linear step overshoots; its prior would not let it.
-        step = np.clip(step, -MOST * self.problem.sigma, MOST * self.problem.sigma)
+        # Where little else says anything of a coefficient the linear step overshoots; its prior would not let it. And a
+        # coefficient at its bound stays there: the others must not move as if it could go on.
+        most = MOST * self.problem.sigma
+        step = _least(normal, gradient, -most, np.minimum(most, np.maximum(self.problem.high - self.theta, _NEAR)))
         return self.problem.values(np.minimum(self.theta + step, self.problem.high))
+
+
+def _least(normal: Floats, gradient: Floats, low: Floats, high: Floats) -> Floats:
+    """Return where the parabola of `normal` and `gradient` is least, within bounds."""
+    from scipy.optimize import lsq_linear
+
+    root = np.linalg.cholesky(normal)
+    found: Floats = lsq_linear(root.T, -np.linalg.solve(root, gradient), (low, high), method="bvls").x
+    return found
 
 
 # Processes forked from this one find it here: the measurements are too many to send.

@@ -108,6 +108,7 @@ _COMPUTE = {
     "attention": (0.5, 0.3),
     "attention.backward": (0.8, 0.2),
     "attention.fp32": (1.0, 0.3),
+    "rnn": (0.5, 0.3),
     "attention.efficient": (0.6, 0.3),
     "attention.cudnn": (1.2, 0.3),
     "attention.hopper": (0.7, 0.3),
@@ -233,7 +234,7 @@ _OLDER_COMPUTE = {
     "depthwise_convolution.huge_window.channels_last": 0.5,
 }
 _OLDER_MEMORY = {
-    "elementwise": 0.1,
+    "elementwise": 0.03,
     "normalization": 0.15,
     "normalization.channels_last": 0.15,
     "copy": 0.15,

@@ -97,5 +97,5 @@ def test_what_was_measured_on_a_gpu_moves_its_prediction_only_where_it_is_not_le
         predicted[factor] = sum(seen), sum(unseen)
     seen, unseen = (predicted[1.5][i] / predicted[1.0][i] for i in (0, 1))
     assert seen > 1.05
-    # A linear step leaves a sixth of it.
-    assert abs(unseen - 1) < 0.25 * (seen - 1)
+    # A linear step leaves up to a third of it where the fold is as large as a fold may be that is not refitted.
+    assert abs(unseen - 1) < (0.1 if weight == 1.0 else 0.4) * (seen - 1)

@@ -78,6 +78,14 @@ def test_what_cannot_be_resolved_says_why(write, change, reason):
     assert found.reason == reason
 
 
+@pytest.mark.parametrize(("layout", "torch"), [("nchw", "1.12"), ("nhwc", "2.4")])
+def test_norms_that_were_not_torchs_own_matter_on_channels_innermost(write, layout, torch):
+    row = TIMM.replace("timm:resnet18", "timm:tresnet_m")
+    early = only(write, COMMON, row.replace("nchw", "nhwc"))
+    assert early.reason.startswith("its norms were kernels of inplace_abn")
+    assert isinstance(only(write, COMMON, row.replace("nchw", layout).replace("1.12", torch)), Case)
+
+
 def test_a_kernel_without_its_sizes(write):
     found = only(write, KERNELS, BMM.replace(",256,", ",,"))
     assert isinstance(found, Unresolved)

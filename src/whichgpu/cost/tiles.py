@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 # Rows and columns of each tile, and into how many parts the sum over k may be split.
 TILES = np.array([[int(side) for side in name.split("x")] for name in TILE_NAMES], dtype=np.float64)
-SPLITS = np.array([1, 4, 16], dtype=np.float64)
+SPLITS = np.array([1, 4, 16, 64], dtype=np.float64)
 # What one multiprocessor's share of a wave touches in a kernel that is no product: 2,048 threads of 16 bytes.
 STREAM_BYTES = 2048 * 16
 _SLAB_ROWS = 128
