@@ -1,8 +1,8 @@
 """Predicting every measurement by coefficients that have seen nothing of its GPU, its architecture, or its kind of job.
 
 Refitting from scratch for each fold would take an hour. One step of Gauss and Newton from the full fit, with the held
-rows taken out of the normal equations and no coefficient beyond its bound, comes near to a refit where a fold is a small
-part of the data; larger folds are refitted.
+rows taken out of the normal equations and no coefficient beyond its bound, comes near to a refit where a fold is small;
+larger ones are refitted.
 """
 
 from __future__ import annotations
