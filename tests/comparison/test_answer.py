@@ -35,7 +35,7 @@ def test_gpus_too_small_are_not_recommended():
     small = row("G", "G", 1.0, 0.9, 1.1, bound="compute", offer=offer("P", 1.0), fits=False)
     assert answer(with_rows(small)) == (
         "No GPU here to train this on: it has too little memory for this batch. "
-        "`whichgpu fit resnet50` tells what would make it fit.",
+        "`whichgpu fit resnet50 --batch 256` tells what would make it fit.",
     )
 
 

@@ -57,3 +57,12 @@ def test_casts_vanish_and_lifetimes_move_with_the_ops_that_are_left():
     assert [s.nbytes for s in graph.storages] == [256, 0, 256]
     assert [(s.allocated_at, s.freed_at) for s in graph.storages] == [(None, None), (0, 1), (0, 2)]
     assert graph.peak_bytes() == 512
+
+
+def test_weights_that_autocast_keeps_whole_take_twice_the_memory():
+    captured = workload("llama3-8b-lora")
+    graph, notes = recast(captured, PRECISIONS["amp-fp16"])
+    assert "Their memory is counted." in notes[0]
+    for kind in ("parameter", "activation"):
+        before, after = (sum(s.nbytes for s in g.storages if s.kind == kind) for g in (captured.graph, graph))
+        assert after == pytest.approx(before * (2 if kind == "parameter" else 1), rel=0.02)

@@ -50,6 +50,12 @@ def test_where_not_one_sample_fits_it_says_so():
     assert "Not even one sample a step fits." in " ".join(render_fit(found, Page()).split())
 
 
+def test_a_gpu_that_cannot_train_in_the_precision_is_told_of():
+    found = fit(BuiltIn("llama3-8b-lora", 1, None, None), T4, confirm=False)
+    assert found.now.step_s is None
+    assert any(note.startswith("T4 cannot train in bf16") for note in found.notes)
+
+
 def test_the_sure_batch_fits_with_the_upper_end_of_its_interval(too_large):
     family, sure = BuiltIn("resnet50", 512, None, None), too_large.largest.sure
     assert 0 < sure < too_large.largest.batch

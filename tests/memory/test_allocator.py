@@ -211,7 +211,12 @@ def test_options_are_read_as_pytorch_reads_them():
     text = "expandable_segments:True,max_split_size_mb:128,garbage_collection_threshold:0.8,roundup_power2_divisions:8"
     assert AllocatorOptions.parse(text) == AllocatorOptions(True, 128 * MIB, 8)
     assert AllocatorOptions.parse("") == AllocatorOptions()
-    for wrong in ("expandable_segments:yes", "max_split_size_mb:20", "roundup_power2_divisions:3"):
+    for wrong in (
+        "expandable_segments:yes",
+        "max_split_size_mb:20",
+        "roundup_power2_divisions:3",
+        "expandable_segment:True",
+    ):
         with pytest.raises(OptionError, match=wrong):
             AllocatorOptions.parse(wrong)
 

@@ -93,7 +93,7 @@ def family_of_script(call: ScriptCall, options: ScriptOptions, batch_option: str
             )
         return Fixed(
             first,
-            f"{call.name} has no option for its batch among its arguments, so it is known at this batch alone. Give "
+            f"{call.name} was given no option for its batch, so it is known at this batch alone. Give "
             "it after the script's name, and name it where it has an unusual name: --batch-option --n-images.",
             at_its_batch,
         )

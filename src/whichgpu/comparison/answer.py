@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 
-from whichgpu.comparison.cells import rough_duration, times
+from whichgpu.comparison.cells import fit_call, rough_duration, times
 from whichgpu.comparison.comparison import Comparison, Row
 from whichgpu.comparison.compiling import Compiling, sentence
 from whichgpu.comparison.loading import loading_answer
@@ -79,7 +79,7 @@ def _without_gpus(comparison: Comparison, here: Row | None) -> tuple[str, ...]:
         which = "it has" if len(too_small) == 1 else f"none of the {len(too_small)} compared has"
         return (
             f"No GPU here to train this on: {which} too little memory for this batch. "
-            f"`whichgpu fit {comparison.job.name}` tells what would make it fit.",
+            f"`{fit_call(comparison)}` tells what would make it fit.",
         )
     if here is None:
         return ("No GPU was compared.",)

@@ -158,11 +158,14 @@ def memory_line(comparison: Comparison) -> str:
         return ""
     line = "Memory: what nvidia-smi would show; the JSON has allocated and reserved beside it, and the interval."
     small = next((row for row in comparison.rows if row.fits is False), None)
-    return (
-        line
-        if small is None
-        else f'{line} What makes it fit: whichgpu fit {comparison.job.name} --device "{small.label}".'
-    )
+    return line if small is None else f'{line} What makes it fit: {fit_call(comparison)} --device "{small.label}".'
+
+
+def fit_call(comparison: Comparison) -> str:
+    """Return the command that tells what makes the job fit; the batch of a script stands among its own arguments."""
+    job = comparison.job
+    batch = "" if "." in job.name else f" --batch {job.samples_per_step}"
+    return f"whichgpu fit {job.name}{batch}"
 
 
 def price_line(comparison: Comparison) -> str:

@@ -6,12 +6,16 @@ vanish and tensors double. The other way cannot be derived: which ops autocast w
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from whichgpu.errors import PrecisionError
-from whichgpu.graph import Graph, Job, Precision
+from whichgpu.graph import Graph, Job, Precision, dtype_bytes
 from whichgpu.graph import precision as precision_named
 from whichgpu.graph.retype import retyped
 
 _HALVES = ("float16", "bfloat16")
+# What is kept in the weights' number format.
+_STAYS = ("parameter", "gradient", "optimizer_state")
 
 
 def renaming(job: Job, to: Precision) -> tuple[str, str] | None:
@@ -38,11 +42,22 @@ def recast(job: Job, to: Precision) -> tuple[Graph, tuple[str, ...]]:
         graph = retyped(job.graph, half, to.autocast)
         if captured.autocast is not None:
             return graph, ()
-        return graph, (
-            f"Priced as if weights were {to.autocast}: {to.name} keeps them in {to.weights}, which takes more memory "
-            "and somewhat more time.",
+        return _with_whole_weights(graph, to.autocast, to.weights), (
+            f"Priced as if weights were {to.autocast}: {to.name} keeps them in {to.weights}, which takes somewhat more "
+            "time. Their memory is counted.",
         )
     raise PrecisionError(
         f"{job.name} was captured in {captured.name}; what it would run in {to.name} cannot be derived from that. "
         f"Capture it in {to.name}, or build the job with precision={to.name!r}."
     )
+
+
+def _with_whole_weights(graph: Graph, half: str, weights: str) -> Graph:
+    """Return `graph` with the memory of parameters, gradients and optimizer state that `weights` takes, not `half`."""
+    held = {t.storage for op in graph.ops for t in (*op.input_tensors(), *op.output_tensors()) if t.dtype == half}
+    times = dtype_bytes(weights) // dtype_bytes(half)
+    storages = (
+        replace(s, nbytes=s.nbytes * times) if s.kind in _STAYS and number in held else s
+        for number, s in enumerate(graph.storages)
+    )
+    return replace(graph, storages=tuple(storages))

@@ -70,6 +70,11 @@ def fit(family: Family, device: Device, options: AllocatorOptions | None = None,
         raise OptionError(f"{job.name}: {NO_LIFETIMES}")
     now = carried_out(family, Plan(), device, options)
     notes = list(job.notes)
+    if now.step_s is None:
+        notes.append(
+            f"{device.short_name} cannot train in {family.precision}: no times are told, and memory is what it would "
+            "take if it could. --precision names another."
+        )
     largest = None
     if now.memory.usable_bytes is None:
         notes.append(

@@ -7,6 +7,15 @@ from dataclasses import dataclass, replace
 from whichgpu.errors import OptionError
 from whichgpu.units import MIB
 
+_SETTINGS = ("expandable_segments", "max_split_size_mb", "roundup_power2_divisions")
+# What cuts nothing. Source: c10/core/AllocatorConfig.h and c10/cuda/CUDAAllocatorConfig.h of torch 2.13.
+_OTHER_SETTINGS = (
+    *("backend", "garbage_collection_threshold", "graph_capture_record_stream_reuse", "per_process_memory_fraction"),
+    *("pinned_free_catch_all", "pinned_max_cached_size_mb", "pinned_max_round_threshold_mb"),
+    *("pinned_num_register_threads", "pinned_reserve_segment_size_mb", "pinned_use_background_threads"),
+    *("pinned_use_cuda_host_register", "release_lock_on_cudamalloc", "throw_on_cudamalloc_oom"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class AllocatorOptions:
@@ -30,7 +39,7 @@ class AllocatorOptions:
         Settings that do not change how memory is cut are passed over.
 
         Raises:
-            OptionError: If a value is not what its setting takes.
+            OptionError: If a setting is not known, or its value not what it takes.
         """
         options = cls()
         for part in filter(None, (p.strip() for p in text.split(","))):
@@ -47,6 +56,8 @@ class AllocatorOptions:
                 if not value.isdecimal() or int(value).bit_count() > 1:
                     raise _wrong(part, "one power of two for all sizes")
                 options = replace(options, roundup_power2_divisions=int(value))
+            elif name not in _OTHER_SETTINGS:
+                raise _wrong(part, f"one of {', '.join((*_SETTINGS, *_OTHER_SETTINGS))}")
         return options
 
 

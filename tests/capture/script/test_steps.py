@@ -403,7 +403,7 @@ loader = DataLoader(loader.dataset, batch_size=10, sampler=endless)
 
 @pytest.mark.parametrize("works", [True, False])
 def test_what_the_script_does_by_itself_in_a_step(script, job, works):
-    work = "time.sleep(0.05)" if works else "pass"
+    work = "time.sleep(0.2)" if works else "pass"
     found = job(
         script(
             START

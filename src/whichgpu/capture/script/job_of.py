@@ -23,9 +23,9 @@ _ATTENTION = {
 _AUTOCAST = {"bfloat16": "amp-bf16", "float16": "amp-fp16"}
 # Of a step's time; below it nobody would do anything about it.
 _NEGLIGIBLE = 0.01
-# What the script itself does in a step is told from here on; Python around torch's functions is in what an op takes the
-# host.
-_OWN_S, _OWN_AN_OP_S = 5e-3, 50e-6
+# What the script itself does in a step is told from here on: the machine may be busy, Python around torch's functions
+# is in what an op takes the host, and frameworks have some milliseconds of their own.
+_OWN_S, _OWN_AN_OP_S = 30e-3, 100e-6
 FIRST_ALONE = "Only the first step was timed, which is usually slower than later ones."
 NO_LOADER = "No DataLoader was seen: what making a batch takes here is in the time of a step."
 COMPILED = "The script asks for torch.compile: its whole step counts as compiled unless --no-compile is given."
@@ -89,9 +89,9 @@ def loading_s(seen: Seen) -> float:
 
 
 def _own_s(seen: Seen) -> float:
-    """Return the seconds of a step that went neither into torch nor into loading."""
+    """Return the least seconds of a step that went neither into torch nor into loading."""
     intervals = [i for i in steady(seen) if not i.apart_s] if len(seen.intervals) > 1 else []
-    return median(i.seconds - i.loading_s - i.torch_s for i in intervals) if intervals else 0.0
+    return min((i.seconds - i.loading_s - i.torch_s for i in intervals), default=0.0)
 
 
 def timed_steps(outcome: PassOutcome, job_precision: str) -> TimedSteps | None:

@@ -56,8 +56,9 @@ class ScriptWatch:
         self._since = time.perf_counter()
         self.evaluation = Evaluation(self.seen)
         self._is_in_model = False
-        # First tensors given to models in training since the last step ended.
+        # First tensors given to models in training since the last step ended, and those a backward pass has come to.
         self._inputs: list[torch.Tensor] = []
+        self._learned_from: list[torch.Tensor] = []
 
     @property
     def is_here(self) -> bool:
@@ -80,6 +81,7 @@ class ScriptWatch:
         self.interval.torch_s, self._torch_since_s = torch_s - self._torch_since_s, torch_s
         ended, self.interval = self.interval, Interval()
         self._inputs.clear()
+        self._learned_from.clear()
         self.seen.intervals.append(ended)
         self.evaluation.trained(self.interval)
         self._on_step(ended)
@@ -147,7 +149,7 @@ class ScriptWatch:
         if interval.input_rows is None:
             interval.input_rows = None if given is None else int(given.shape[0])
         if given is not None:
-            interval.input_again += any(given is earlier for earlier in self._inputs)
+            interval.input_again += any(given is earlier for earlier in self._learned_from)
             self._inputs.append(given)
         if self.on_training_call is not None and self.is_armed:
             self.on_training_call()
@@ -184,6 +186,8 @@ class ScriptWatch:
                     self._note_trained()
                     if fills_gradients and not self.in_optimizer:
                         self.interval.backward_calls += 1
+                        self._learned_from += self._inputs
+                        self._inputs.clear()
                         self.interval.backward_between += self.interval.optimizer_steps > 0
                     self.on_backward()
 
