@@ -29,7 +29,7 @@ LARGE_FOLD = 0.05
 MOST = 2.0
 # How far from its bound a coefficient may still move: bounds must not meet.
 _NEAR = 1e-9
-# Evaluations of the Jacobian then.
+# Evaluations of the Jacobian where a fold is refitted.
 REFIT_STEPS = 6
 
 

@@ -107,3 +107,9 @@ def test_bad_input(run, train):
     assert_refused(run("compare", "mnist", train), "mnist", "script", "one")
     assert_refused(run("capture"), "whichgpu capture train.py")
     assert_refused(run("compare", "--no-cache", "--step-marker", "nonsense", train), "--step-marker", "module:function")
+
+
+def test_a_folder_that_python_cannot_run(run, tmp_path):
+    folder = tmp_path / "train.py"
+    folder.mkdir()
+    assert_refused(run("compare", str(folder)), "is a folder without a __main__.py")

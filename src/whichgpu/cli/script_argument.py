@@ -88,12 +88,13 @@ def script_call(context: typer.Context) -> ScriptCall | None:
         if len(given) == 1:
             raise OptionError("-m needs the name of a module, such as: whichgpu compare -m package.train")
         return ScriptCall.here(given[1], given[2:], is_module=True)
+    is_launcher = Path(given[0]).name in _LAUNCHERS
     try:
-        is_there = Path(given[0]).name in _LAUNCHERS or Path(given[0]).exists()
+        is_there = is_launcher or Path(given[0]).exists()
     except OSError as error:
         raise OptionError(f"Cannot read {given[0]}: {error.strerror}.") from None
     if not is_there:
         raise OptionError(f"There is no file {given[0]}.")
-    if Path(given[0]).is_dir() and not is_package(given[0]):
+    if not is_launcher and Path(given[0]).is_dir() and not is_package(given[0]):
         raise OptionError(f"{given[0]} is a folder without a __main__.py. Give a script, such as {given[0]}/train.py.")
     return ScriptCall.here(given[0], given[1:])

@@ -77,8 +77,7 @@ class ScriptWatch:
             raise Stopped
         now = time.perf_counter()
         self.interval.seconds = now - self._since
-        torch_s = self.torch_s() - self.torch_loading_s
-        self.interval.torch_s, self._torch_since_s = torch_s - self._torch_since_s, torch_s
+        self.interval.torch_s = self.torch_s() - self.torch_loading_s - self._torch_since_s
         ended, self.interval = self.interval, Interval()
         self._inputs.clear()
         self._learned_from.clear()
@@ -94,6 +93,8 @@ class ScriptWatch:
         self.is_armed = True
         self.restart(in_a_step=False)
         self.interval = Interval()
+        self._inputs.clear()
+        self._learned_from.clear()
         self._since = time.perf_counter()
         self.evaluation.trained(self.interval)
 
