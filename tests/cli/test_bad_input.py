@@ -171,6 +171,19 @@ def test_lists_in_lists_without_an_end(run, saved, document, tmp_path):
     assert_refused(run(*QUICK, "--device-file", file), "deep.toml")
 
 
+def test_what_a_broken_job_lacks_is_told_in_words(run, saved, document):
+    broken = {
+        "'ops' is missing": {**document, "ops": None},
+        "points at nothing": {**document, "ops": [[10**6, *document["ops"][0][1:]]]},
+        "is not what stands there": {**document, "tensors": [3]},
+    }
+    del broken["'ops' is missing"]["ops"]
+    for words, form in broken.items():
+        done = run("compare", saved(form))
+        assert_refused(done, "Broken whichgpu.job/1 document", words, "whichgpu capture")
+        assert "Error" not in done.err.partition(":")[2]
+
+
 @pytest.mark.parametrize("field", ["name", "sample", "notes"])
 def test_half_a_character(run, saved, document, field):
     document[field] = ["\ud800"] if field == "notes" else "\ud800"

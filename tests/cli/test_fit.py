@@ -48,6 +48,21 @@ def test_json_and_pictures(run, tmp_path):
     assert picture.read_text().startswith("<svg")
 
 
+def test_one_file_for_two_things_is_refused(run, tmp_path):
+    file = tmp_path / "memory.svg"
+    done = run("fit", "mnist", "--device", "T4", "-o", file, "--picture", f"{tmp_path}/./memory.svg")
+    assert_refused(done, "both name", "Name two files")
+    assert not file.exists()
+    lost = tmp_path / "none" / "memory.svg"
+    assert_refused(run("fit", "mnist", "--device", "T4", "--picture", lost), "no folder")
+
+
+def test_a_device_named_twice_is_told_once(run):
+    done = run("fit", "mnist", "--device", "T4", "--device", "Tesla T4", "--no-confirm")
+    assert done.code == 0
+    assert "mnist, batch 64, fp32 on T4" in done.out
+
+
 def test_a_file_at_one_batch_and_at_two(run, saved):
     one, other = saved("gpt2", 8), saved("gpt2", 4)
     alone = run("fit", one, "--device", "T4", "--format", "json")
@@ -108,9 +123,10 @@ def test_a_script_is_captured_at_two_batches_by_its_own_option(spawn, train):
     document = json.loads(done.out)
     assert document["samples_per_step"] == 20
     assert document["fits"] is True
-    assert document["largest_batch"]["samples_per_step"] > 10_000
-    # The script has 100 samples: no capture can confirm more.
-    assert "may not have so large a batch" in document["largest_batch"]["confirmation"]
+    largest = document["largest_batch"]
+    # The script has 100 samples: no batch is larger.
+    assert (largest["samples_per_step"], largest["ends_data"]) == (100, True)
+    assert largest["confirmation"] == "Confirmed by a capture at this batch."
 
 
 def test_a_script_whose_batch_is_not_among_its_arguments_says_what_to_give(spawn, train):

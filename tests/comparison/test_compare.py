@@ -173,7 +173,10 @@ def test_a_step_that_does_not_fit_tells_no_time_unless_memory_is_ignored(job):
     assert (old["step_s"], old["epoch_s"], old["speedup"], old["usd_per_epoch"]) == (None,) * 4
     assert old["memory"]["device_bytes"] == 10 * 2**30
     ignored = compare(job, ignore_memory=True)
-    assert next(r for r in ignored.to_dict()["rows"] if r["label"] == "Old")["step_s"] == 2.0
+    row = next(r for r in ignored.to_dict()["rows"] if r["label"] == "Old")
+    assert row["step_s"] == 2.0
+    assert row["notes"][0] == "The step does not fit: needs 10.0 of 8.00 GiB."
+    assert not any("does not fit" in note for r in ignored.rows if r.label == "Fast" for note in r.notes)
 
 
 def test_without_an_epoch_length_there_is_no_epoch_and_no_price(job):

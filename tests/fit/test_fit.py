@@ -10,13 +10,16 @@ from whichgpu import workload
 from whichgpu.devices import find_device
 from whichgpu.errors import OptionError
 from whichgpu.fit import BuiltIn, CapturedTwice, Fixed, fit
+from whichgpu.fit import plan as plan_module
 from whichgpu.fit.changes import _counts, _holds
 from whichgpu.fit.document import fit_to_document
+from whichgpu.fit.largest import largest_batch
 from whichgpu.fit.plan import Plan, carried_out
 from whichgpu.graph import Graph
 from whichgpu.report.fit_form import render_fit, render_fits
 from whichgpu.report.memory_picture import html, svg
 from whichgpu.report.page import Page
+from whichgpu.units import duration
 
 GIB = 1024**3
 T4, RTX_3060 = find_device("T4"), find_device("RTX 3060")
@@ -31,8 +34,31 @@ def test_the_largest_batch_fits_and_one_more_step_does_not(too_large):
     family = BuiltIn("resnet50", 512, None, None)
     batch = too_large.largest.batch
     assert carried_out(family, Plan(), RTX_3060, None, batch).memory.fits
-    assert not carried_out(family, Plan(), RTX_3060, None, batch + batch // 32).memory.fits
+    assert not carried_out(family, Plan(), RTX_3060, None, batch + 1).memory.fits
     assert too_large.largest.outcome.memory.fits
+
+
+@pytest.mark.parametrize("batch", [8, 100, 512])
+def test_the_largest_batch_is_the_same_wherever_the_search_begins(too_large, batch):
+    found = largest_batch(BuiltIn("resnet50", batch, None, None), RTX_3060, confirm=False)
+    assert (found.batch, found.sure) == (too_large.largest.batch, too_large.largest.sure)
+
+
+def test_a_batch_is_not_larger_than_the_data():
+    job = replace(workload("mnist", batch=64), samples_per_epoch=1000)
+    found = fit(CapturedTwice(job, workload("mnist", batch=32)), T4, confirm=False)
+    assert (found.largest.batch, found.largest.ends_data) == (1000, True)
+    assert "Largest batch that fits: 1,000, all samples of an epoch" in " ".join(render_fit(found, Page()).split())
+
+
+def test_a_large_batch_in_many_micro_batches_is_searched_by_memory_alone(monkeypatch):
+    priced = []
+    whole = plan_module.estimate
+    monkeypatch.setattr(plan_module, "estimate", lambda job, device: priced.append(job) or whole(job, device))
+    found = fit(BuiltIn("gpt2", 4096, None, None), T4, confirm=False)
+    assert found.cheapest.outcome.plan.micro_batches >= 512
+    # The fewest that fit, and the fewest that surely do: the ten or so that the searches tried are not among them.
+    assert len([job for job in priced if any(op.repeat > 1 for op in job.graph.ops)]) <= 2
 
 
 @pytest.mark.parametrize(("job", "device"), [("mnist", "T4"), ("gpt2", "RTX 3060"), ("lstm", "T4")])
@@ -40,8 +66,7 @@ def test_largest_batches_of_jobs_small_and_large(job, device):
     family, where = BuiltIn(job, None, None, None), find_device(device)
     batch = fit(family, where, confirm=False).largest.batch
     assert carried_out(family, Plan(), where, None, batch).memory.fits
-    more = batch + max(1, batch // 32)
-    assert not carried_out(family, Plan(), where, None, more).memory.fits
+    assert not carried_out(family, Plan(), where, None, batch + max(1, batch // 1024)).memory.fits
 
 
 def test_where_not_one_sample_fits_it_says_so():
@@ -103,7 +128,7 @@ def test_a_job_that_fits_but_closely_is_told_what_would_make_room():
     found = fit(BuiltIn("gpt2", 8, None, None), tight, confirm=False)
     assert found.now.memory.fits and found.now.memory.is_close
     assert found.cheapest is not None and not found.cheapest.outcome.memory.is_close
-    assert "Cheapest with less: " in " ".join(render_fit(found, Page()).split())
+    assert "Cheapest that surely fits" in " ".join(render_fit(found, Page()).split())
 
 
 def test_a_job_that_fits_needs_no_change():
@@ -198,6 +223,31 @@ def test_no_line_is_wider_than_the_page(too_large, width):
     assert "Does not fit: needs" in text
     for word in ("allocated", "reserved", "nvidia-smi", "activations", "forward", "backward"):
         assert word in text
+
+
+def test_the_cheapest_says_what_it_is_the_cheapest_of(too_large):
+    assert "• Cheapest that surely fits: " in render_fit(too_large, Page())
+    best = too_large.cheapest
+    plain, dear = replace(best, alters=""), replace(best, name="dear")
+    some = replace(too_large, changes=(plain, dear))
+    assert "• Cheapest that fits and alters nothing: " in render_fit(some, Page())
+    assert "• Cheapest that fits: " in render_fit(replace(too_large, changes=(best,)), Page())
+
+
+def test_the_job_as_it_is_stands_above_its_changes(too_large):
+    (line,) = [line for line in render_fit(too_large, Page()).splitlines() if line.startswith("as it is")]
+    assert duration(too_large.now.step_s) in line
+
+
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [("MI300X", "amd-smi torch.cuda"), ("Arc B580", "xpu-smi torch.xpu"), ("M2 Ultra", "process")],
+)
+def test_memory_is_told_as_the_vendor_s_tools_tell_it(device, words):
+    text = render_fit(fit(BuiltIn("mnist", None, None, None), find_device(device), confirm=False), Page())
+    for word in words.split():
+        assert word in text
+    assert "nvidia" not in text
 
 
 def test_several_devices_take_a_line_each():

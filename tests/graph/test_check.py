@@ -37,6 +37,8 @@ def test_a_sound_job_passes() -> None:
         (with_op(1, outputs=(Tensor((2, -1), "float32"),)), r"op 1 \(aten.mm.default\), output 0.*negative"),
         (with_op(1, inputs={"self": Tensor((2,), "float33")}), "input 'self'.*float33"),
         (with_op(1, inputs={"self": (None, Tensor((2,), "int8", (1, 1)))}), "2 strides for 1"),
+        (with_op(1, inputs={"self": (None, Tensor((2,), "int8", (-1,)))}), "negative in places"),
+        (with_op(1, inputs={"self": (None, Tensor((2**40, 2**30), "int8"))}), "more bytes than"),
         (with_op(1, outputs=(Tensor((2,), "int8", None, 9),)), "storage 9 does not exist"),
         (with_op(1, outputs=(Tensor((2,), "int8", None, -1),)), "storage -1 does not exist"),
         (with_storage(3, allocated_at=2), "storage 3 is used before op 2"),

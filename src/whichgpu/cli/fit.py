@@ -84,6 +84,8 @@ def fit(
     drawing = None if picture is None else _drawing(picture)
     options = AllocatorOptions.parse(alloc_conf)
     devices = _devices(device or [], device_file or [])
+    if picture is not None and output is not None and picture.resolve() == output.resolve():
+        raise OptionError(f"-o and --picture both name {output}: one would replace the other. Name two files.")
     if picture is not None and len(devices) > 1:
         raise OptionError(f"--picture draws one device; {len(devices)} are asked for. Name one with --device.")
     call = script_call(context)
@@ -102,7 +104,7 @@ def fit(
     single = len(devices) == 1
     found = [fit_job(family, each, options, confirm=single and not no_confirm) for each in devices]
     if drawing is not None and picture is not None:
-        Output(picture).write(drawing(found[0]))
+        Output(picture, "--picture").write(drawing(found[0]))
     place.write(_text(found, form.value if form else place.default_format, place))
 
 
@@ -131,7 +133,7 @@ def _drawing(picture: Path):  # type: ignore[no-untyped-def]
     by_suffix = {".svg": memory_picture.svg, ".html": memory_picture.html, ".htm": memory_picture.html}
     if picture.suffix.lower() not in by_suffix:
         raise OptionError(f"--picture {picture}: expected a name that ends in .svg or .html.")
-    Output(picture)
+    Output(picture, "--picture")
     return by_suffix[picture.suffix.lower()]
 
 
@@ -139,4 +141,5 @@ def _devices(names: list[str], files: list[Path]) -> list[Device]:
     from whichgpu.devices import DEFAULT_DEVICES, find_device, load_device_file
 
     found = [find_device(name) for name in names] + [device for file in files for device in load_device_file(file)]
-    return found or [device for device in map(find_device, DEFAULT_DEVICES) if not device.is_cpu]
+    unique = list({device.name: device for device in found}.values())
+    return unique or [device for device in map(find_device, DEFAULT_DEVICES) if not device.is_cpu]

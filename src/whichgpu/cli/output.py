@@ -22,15 +22,17 @@ class Output:
 
     Args:
         path: A file, or None for stdout.
+        option: The option that named it, for what is said where it cannot be written to.
 
     Raises:
         OutputError: If nothing can be written there.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, option: str = "-o") -> None:
         self.path = path
+        self._option = option
         if path is not None:
-            _check_writable(path)
+            _check_writable(path, option)
         elif sys.stdout is None:
             raise OutputError("There is no stdout to write to: it is closed. Name a file with -o.")
 
@@ -70,7 +72,7 @@ class Output:
             finally:
                 part.unlink(missing_ok=True)
         except OSError as error:
-            raise _cannot(self.path, error) from error
+            raise _cannot(self.path, error, self._option) from error
         tell(f"Wrote {self.path}")
 
 
@@ -92,7 +94,7 @@ def _print(text: str) -> None:
         raise OutputError(f"Cannot write to stdout: {error.strerror}. Name a file with -o.") from error
 
 
-def _check_writable(path: Path) -> None:
+def _check_writable(path: Path, option: str) -> None:
     try:
         if path.is_dir():
             raise OutputError(f"Cannot write to {path}: it is a folder. Give the name of a file.")
@@ -108,8 +110,8 @@ def _check_writable(path: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise _cannot(path, error) from error
+        raise _cannot(path, error, option) from error
 
 
-def _cannot(path: Path, error: OSError) -> OutputError:
-    return OutputError(f"Cannot write to {path}: {error.strerror or error}. Choose another place with -o.")
+def _cannot(path: Path, error: OSError, option: str) -> OutputError:
+    return OutputError(f"Cannot write to {path}: {error.strerror or error}. Choose another place with {option}.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
+from whichgpu.comparison.cells import misfit_text
 from whichgpu.comparison.comparison import THIS_CPU, Comparison, JobSummary, Row, RowMemory
 from whichgpu.comparison.compiling import Compiling, compiling
 from whichgpu.comparison.measured import measured_row, prediction_note
@@ -103,7 +104,8 @@ def compare(
     known = {r.device for r in rows if r.kind == "predicted"}
     for device, predicted in zip(chosen, estimates, strict=True):
         if device.name not in known:
-            rows.append(_predicted_row(predicted, device, today, device.short_name))
+            row = _predicted_row(predicted, device, today, device.short_name)
+            rows.append(replace(row, notes=(*_too_small(row, ignore_memory), *row.notes)))
     comparison = Comparison(
         job=_summary(job, reference, wanted.name, epochs),
         rows=tuple(_over_epochs(replace(r, speedup=reference_step_s / r.step_s), epochs) for r in rows),
@@ -187,6 +189,11 @@ def _predicted_row(estimate: Estimate, device: Device, today: date, label: str) 
         compiled_step_s=estimate.compiled_step_s,
         notes=(*estimate.notes, *offer_notes(offer)),
     )
+
+
+def _too_small(row: Row, ignore_memory: bool) -> tuple[str, ...]:
+    """Return what a row with times says where they are of a step that would never run there."""
+    return (f"The step {misfit_text(row)}.",) * (ignore_memory and row.fits is False)
 
 
 def _row_memory(found: Footprint) -> RowMemory:

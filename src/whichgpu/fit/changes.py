@@ -114,7 +114,7 @@ class Search:
         low, high = 0, len(counts)
         while low < high:
             middle = (low + high) // 2
-            found = self._outcome(plan(counts[middle]))
+            found = self._outcome(plan(counts[middle]), is_timed=False)
             if found is None:
                 return None
             enough = found.memory.fits and not (surely and found.memory.is_close)
@@ -141,9 +141,9 @@ class Search:
         name, how, alters = self._words(plan)
         return Change(name, how, alters, outcome)
 
-    def _outcome(self, plan: Plan) -> Outcome | None:
+    def _outcome(self, plan: Plan, *, is_timed: bool = True) -> Outcome | None:
         try:
-            return carried_out(self._family, plan, self._device, self._options)
+            return carried_out(self._family, plan, self._device, self._options, is_timed=is_timed)
         except (NotApplicable, OptionError):
             return None
 
@@ -170,14 +170,14 @@ class Search:
             alters.append("only adapters are trained")
         if plan.processes > 1:
             names.append(f"FSDP over {plan.processes} GPUs")
-            hows.append(f"torch.distributed.fsdp.fully_shard, {micro:,} samples each")
+            hows.append(f"torch.distributed.fsdp.fully_shard, {micro:,} sample{'s' * (micro != 1)} each")
         if plan.micro_batches > 1:
             names.append(f"{plan.micro_batches:,} micro-batches of {micro:,}")
             hows.append("backward for each, optimizer.step() after the last")
         if self._normalizes and plan.checkpointed:
             alters.append("batch norm's averages move twice a step")
         if self._normalizes and (plan.micro_batches > 1 or plan.processes > 1):
-            alters.append(f"batch norm over {micro:,} samples")
+            alters.append(f"batch norm over {micro:,} sample{'s' * (micro != 1)}")
         return " + ".join(names), "; ".join(hows), ", ".join(alters)
 
 

@@ -42,6 +42,7 @@ def fit_to_document(found: Fit) -> dict[str, Any]:
         else {
             "samples_per_step": largest.batch,
             "sure_samples_per_step": largest.sure,
+            "ends_data": largest.ends_data,
             "confirmation": largest.confirmation,
             "outcome": None if largest.outcome is None else _outcome(largest.outcome),
         },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from whichgpu.devices.device import Device
+from whichgpu.devices.device import Device, Vendor
 from whichgpu.errors import OptionError
 from whichgpu.fit.change import Change, cheapest, in_order
 from whichgpu.fit.changes import Search
@@ -26,6 +26,7 @@ class Fit:
         precision: What it trains in.
         device: Full name of the device.
         label: Its short name.
+        vendor: Who designs it.
         now: The job as it is.
         timeline: Its memory over one step.
         largest: The largest batch that fits; None if the batch is fixed or the device's memory unknown.
@@ -38,6 +39,7 @@ class Fit:
     precision: str
     device: str
     label: str
+    vendor: Vendor
     now: Outcome
     timeline: Timeline
     largest: Largest | None
@@ -99,6 +101,7 @@ def fit(family: Family, device: Device, options: AllocatorOptions | None = None,
         precision=family.precision,
         device=device.name,
         label=device.short_name,
+        vendor=device.vendor,
         now=now,
         timeline=GraphMemory(graph, options, processes).timeline(device),
         largest=largest,

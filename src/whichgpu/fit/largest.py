@@ -14,7 +14,7 @@ from whichgpu.memory import AllocatorOptions
 # Above this nobody's batch lies.
 _MOST = 1_000_000
 # Where batches are told exactly; above, to one part in so many.
-_EXACT, _PARTS = 64, 64
+_EXACT, _PARTS = 4096, 1024
 # Downwards from the largest batch in steps of one part in so many, until one fits surely.
 _STEPS_DOWN = 16
 # A fresh capture and the straight line may differ by rounding; by more than this, the line is not to be trusted.
@@ -29,6 +29,7 @@ class Largest:
         batch: It; 0 if not even one sample fits.
         outcome: What it needs; None if none fits.
         confirmation: How far it is to be trusted, in words.
+        ends_data: Whether it is all samples of an epoch, and memory would allow more.
         sure: The largest whose interval of memory fits with its upper end, too; 0 if none does.
     """
 
@@ -36,6 +37,7 @@ class Largest:
     outcome: Outcome | None
     confirmation: str
     sure: int = 0
+    ends_data: bool = False
 
 
 def largest_batch(
@@ -59,17 +61,25 @@ def largest_batch(
 
     def fits(batch: int) -> bool:
         if batch not in known:
-            known[batch] = carried_out(family, Plan(), device, options, batch)
+            known[batch] = carried_out(family, Plan(), device, options, batch, is_timed=False)
         return known[batch].memory.fits is True
 
-    low, high = _bracket(family, fits, known)
+    data = family.at(family.batch, family.precision).samples_per_epoch
+    most = _MOST if data is None else min(max(data, family.batch), _MOST)
+    low, high = _bracket(family, fits, known, most)
     while high - low > max(1, low // _PARTS if low > _EXACT else 1):
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     if low == 0:
         return Largest(0, None, "")
     said = _confirmed(family, low, known[low], device, options) if confirm else "Not captured anew to confirm it."
-    return Largest(low, known[low], said, _sure(low, fits, known))
+    return Largest(
+        batch=low,
+        outcome=carried_out(family, Plan(), device, options, low),
+        confirmation=said,
+        sure=_sure(low, fits, known),
+        ends_data=low == data,
+    )
 
 
 def _sure(batch: int, fits: Callable[[int], bool], known: dict[int, Outcome]) -> int:
@@ -84,8 +94,11 @@ def _sure(batch: int, fits: Callable[[int], bool], known: dict[int, Outcome]) ->
     return low
 
 
-def _bracket(family: Family, fits: Callable[[int], bool], known: dict[int, Outcome]) -> tuple[int, int]:
-    """Return a batch that fits and one that does not, near each other; 0 stands for none that fits."""
+def _bracket(family: Family, fits: Callable[[int], bool], known: dict[int, Outcome], most: int) -> tuple[int, int]:
+    """Return a batch that fits and one that does not, near each other; 0 stands for none that fits.
+
+    `most` and the next stand for all that are larger.
+    """
     start = family.batch
     if not fits(start) and not fits(1):
         return 0, 1
@@ -95,15 +108,15 @@ def _bracket(family: Family, fits: Callable[[int], bool], known: dict[int, Outco
     grown = known[large].memory.allocated_bytes - known[small].memory.allocated_bytes
     each = max(grown / (large - small), 1.0)
     left = (known[small].memory.usable_bytes or 0) - known[small].memory.device_bytes
-    guess = min(max(int(small + left / each), 1), _MOST)
-    low, high, width = 0, _MOST + 1, max(1, guess // 32)
+    guess = min(max(int(small + left / each), 1), most)
+    low, high, width = 0, most + 1, max(1, guess // 32)
     at = guess
-    while high - low > 2 * width or low == 0 or high > _MOST:
+    while high - low > 2 * width or low == 0 or high > most:
         if fits(at):
             low = at
-            if at >= _MOST:
-                return _MOST, _MOST + 1
-            at = min(at + width, high - 1, _MOST)
+            if at >= most:
+                return most, most + 1
+            at = min(at + width, high - 1, most)
         else:
             high = at
             at = max(at - width, low + 1)

@@ -59,7 +59,8 @@ class Outcome:
     Attributes:
         plan: The plan.
         memory: What it needs there.
-        step_s: Seconds of one step over the job's whole batch; None if the device cannot train in its precision.
+        step_s: Seconds of one step over the job's whole batch; None if the device cannot train in its precision, or if
+            none was asked for.
         assumed: What the time rests on beside the cost model.
     """
 
@@ -70,7 +71,13 @@ class Outcome:
 
 
 def carried_out(
-    family: Family, plan: Plan, device: Device, options: AllocatorOptions | None, batch: int | None = None
+    family: Family,
+    plan: Plan,
+    device: Device,
+    options: AllocatorOptions | None,
+    batch: int | None = None,
+    *,
+    is_timed: bool = True,
 ) -> Outcome:
     """Return what `plan` comes to.
 
@@ -80,6 +87,7 @@ def carried_out(
         device: Where.
         options: How the allocator cuts memory.
         batch: Samples of one step; the job's own if not given.
+        is_timed: Whether its time is asked for, too: a search by memory needs none, and is the faster for it.
 
     Raises:
         NotApplicable: If the plan changes nothing in this job.
@@ -105,6 +113,8 @@ def carried_out(
     if plan.micro_batches > 1:
         graph = accumulated(graph, plan.micro_batches)
     memory = GraphMemory(graph, options, processes).on(device)
+    if not is_timed:
+        return Outcome(plan, memory, None)
     # Without storages: memory is known already, and need not be worked out once more.
     timed = replace(job, graph=replace(graph, storages=()), samples_per_step=whole, precision=precision)
     try:

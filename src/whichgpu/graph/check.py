@@ -11,6 +11,8 @@ from whichgpu.graph.op import PHASES, Op
 from whichgpu.graph.precision import precision
 from whichgpu.graph.tensor import DTYPE_BYTES, Tensor
 
+_MOST_BYTES = 2**63 - 1
+
 
 def check(job: Job) -> None:
     """Raise if `job` breaks a rule of the IR; return nothing if it is sound.
@@ -78,6 +80,10 @@ def _check_tensor(where: str, tensor: Tensor) -> None:
         raise GraphError(f"{where}: unknown dtype {tensor.dtype!r}; expected one of {', '.join(DTYPE_BYTES)}.")
     if any(n < 0 for n in tensor.shape):
         raise GraphError(f"{where}: shape {list(tensor.shape)} has a negative size.")
+    if tensor.numel * tensor.itemsize > _MOST_BYTES:
+        raise GraphError(f"{where}: shape {list(tensor.shape)} has more bytes than there are addresses.")
+    if tensor.stride is not None and any(n < 0 for n in tensor.stride):
+        raise GraphError(f"{where}: stride {list(tensor.stride)} is negative in places.")
     if tensor.stride is not None and len(tensor.stride) != len(tensor.shape):
         raise GraphError(f"{where}: {len(tensor.stride)} strides for {len(tensor.shape)} dimensions.")
 

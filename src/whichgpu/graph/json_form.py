@@ -106,9 +106,23 @@ def job_from_document(document: object) -> Job:
     try:
         job = _read(form)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise GraphError(f"Broken {form['schema']} document: {type(error).__name__} at {error}.") from error
+        raise GraphError(
+            f"Broken {form['schema']} document: {fault(error)}. "
+            "Save the job once more: whichgpu capture SCRIPT.py -o FILE"
+        ) from error
     check(job)
     return job
+
+
+def fault(error: Exception) -> str:
+    """Return what was wrong in a document, of the error that reading it ended in."""
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    if isinstance(error, IndexError):
+        return "a number points at nothing in its list"
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    return f"a value is not what stands there in such a document ({error})"
 
 
 def _read(form: Document) -> Job:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from whichgpu.errors import GraphError
-from whichgpu.graph.json_form import Document, from_plain, read_tensor, read_text, to_plain
+from whichgpu.graph.json_form import Document, fault, from_plain, read_tensor, read_text, to_plain
 from whichgpu.graph.op import Input, Op
 from whichgpu.graph.tensor import Tensor, dtype_bytes
 
@@ -40,7 +40,7 @@ def op_from_form(form: Any) -> Op:
         attributes = {read_text(name): from_plain(value) for name, value in form["attributes"].items()}
         return Op(read_text(form["name"]), inputs, outputs, attributes)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise GraphError(f"Broken op: {type(error).__name__} at {error}.") from error
+        raise GraphError(f"Broken op: {fault(error)}.") from error
 
 
 def _tensor_form(tensor: Tensor | None) -> list[Any] | None:

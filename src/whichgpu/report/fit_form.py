@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 _NOTHING = "–"
 _MOST_MODULES = 4
+# Where a vendor's GPUs tell their memory: the module of PyTorch, and the program.
+_TOLD_BY = {
+    "NVIDIA": ("torch.cuda", "nvidia-smi"),
+    "AMD": ("torch.cuda", "amd-smi"),
+    "Intel": ("torch.xpu", "xpu-smi"),
+}
 
 
 def render_fit(found: Fit, page: Page) -> str:
@@ -77,20 +83,33 @@ def answer(found: Fit) -> list[str]:
         needs = of_binary_bytes(memory.device_bytes, memory.usable_bytes)
         if memory.fits:
             close = "; close: it may not" if memory.is_close else ""
-            sentences = [f"Fits: needs {needs} ({interval}){close}."]
+            time = "" if found.now.step_s is None else f", {duration(found.now.step_s)} a step"
+            sentences = [f"Fits: needs {needs} ({interval}){time}{close}."]
         else:
             sentences = [f"Does not fit: needs {needs} ({interval})."]
     if found.largest is not None:
         sentences.append(_largest(found))
     best = found.cheapest
     if best is not None:
-        what = "Cheapest that fits" if memory.fits is False else "Cheapest with less"
+        what = _cheapest(found, best)
         close = "; close: it may not" if best.outcome.memory.is_close else ""
         alters = f" It alters the training: {best.alters}." if best.alters else ""
         sentences.append(f"{what}: {best.name} ({best.how}){close}.{alters}")
     elif memory.fits is False:
         sentences.append("Nothing known here makes it fit: a device with more memory is needed.")
     return sentences
+
+
+def _cheapest(found: Fit, best: Change) -> str:
+    """Return what the first of the changes is the cheapest of: others may take less time (`fit.change.in_order`)."""
+    others = [change for change in found.changes if change.fits]
+    alike = [change for change in others if bool(change.alters) == bool(best.alters)]
+    are_close = [found.now.memory.is_close, *(change.outcome.memory.is_close for change in alike)]
+    surely = "surely " * (not best.outcome.memory.is_close and any(are_close))
+    alters = " and alters nothing" * (not best.alters and any(c.alters for c in others))
+    if found.now.memory.fits and not surely:
+        return f"Cheapest with less memory{' that alters nothing' * bool(alters)}"
+    return f"Cheapest that {surely}fits{alters}"
 
 
 def _largest(found: Fit) -> str:
@@ -103,7 +122,8 @@ def _largest(found: Fit) -> str:
     rate = "" if step_s is None else f", {three_digits(batch / step_s)} samples a second"
     sure = found.largest.sure
     surely = f"; {sure:,} even at the interval's upper end" if 0 < sure < batch else ""
-    return f"Largest batch that fits: {batch:,}{rounded}{rate}{surely}. {said}"
+    ends = ", all samples of an epoch" * found.largest.ends_data
+    return f"Largest batch that fits: {batch:,}{ends}{rounded}{rate}{surely}. {said}"
 
 
 def _verdict(found: Fit) -> str:
@@ -119,10 +139,11 @@ def _figures(found: Fit) -> RenderableType:
     memory = found.now.memory
     beside = [f"{binary_bytes(memory.context_bytes)} of context"] if memory.context_bytes else []
     beside += [f"{binary_bytes(memory.collective_bytes)} of NCCL"] if memory.collective_bytes else []
+    module, tool = _TOLD_BY.get(found.vendor, ("", "process"))
     rows = (
-        ("allocated", memory.allocated_bytes, "torch.cuda.max_memory_allocated"),
-        ("reserved", memory.reserved_bytes, "torch.cuda.max_memory_reserved"),
-        ("nvidia-smi", memory.device_bytes, f"with {' and '.join(beside)}" if beside else "the whole process"),
+        ("allocated", memory.allocated_bytes, f"{module}.max_memory_allocated" if module else "held by tensors"),
+        ("reserved", memory.reserved_bytes, f"{module}.max_memory_reserved" if module else "and what is kept for more"),
+        (tool, memory.device_bytes, f"with {' and '.join(beside)}" if beside else "the whole process"),
     )
     lines = [Line((name, three_digits(nbytes / GIB), words)) for name, nbytes, words in rows]
     return ruled_table((("Memory",), ("GiB",), ("as told by",)), (False, True, False), lines, folding=(2,))
@@ -146,12 +167,13 @@ def _holders(found: Fit) -> RenderableType:
 
 def _changes(found: Fit) -> RenderableType:
     now = found.now.step_s
-    lines: list[Line] = []
+    memory = found.now.memory
+    lines = [Line(("as it is", three_digits(memory.device_bytes / GIB), _time(now), _NOTHING, _NOTHING), "dim")]
     groups = ([c for c in found.changes if c.fits], [c for c in found.changes if not c.fits])
-    first = "makes it fit" if found.now.memory.fits is False else "needs less"
+    first = "makes it fit" if memory.fits is False else "needs less"
     for title, changes in zip((first, "helps, but does not suffice"), groups, strict=True):
         if changes:
-            lines.append(Line((title,), "italic", rule_above=bool(lines)))
+            lines.append(Line((title,), "italic", rule_above=True))
             lines += [_change(change, now) for change in changes]
     headings = (("", "Change"), ("Memory", "GiB"), ("Time a", "step"), ("Times", "now"), ("Alters", "training"))
     return ruled_table(headings, (False, True, True, True, False), lines, 1, folding=(0, 4))
@@ -163,12 +185,16 @@ def _change(change: Change, now: float | None) -> Line:
         (
             change.name,
             three_digits(change.outcome.memory.device_bytes / GIB),
-            _NOTHING if step_s is None else duration(step_s),
+            _time(step_s),
             _NOTHING if step_s is None or now is None else f"{step_s / now:.2f}",
             change.alters or "no",
         ),
         "" if change.fits else "dim",
     )
+
+
+def _time(step_s: float | None) -> str:
+    return _NOTHING if step_s is None else duration(step_s)
 
 
 def _assumptions(found: Fit) -> list[str]:
