@@ -160,8 +160,17 @@ def test_caches_of_downloads_are_left_alone(project, phantom, tmp_path, monkeypa
 
 
 def test_trackers_are_off_and_it_is_said(project, phantom, tmp_path):
-    call = project("import wandb, os\nassert os.environ['WANDB_MODE'] == 'disabled'\n" + START + LOOP)
-    (Path(call.folder) / "wandb.py").write_text("")
+    use = "wandb.init(mode='online')\n"
+    call = project("import wandb, os\nassert os.environ['WANDB_MODE'] == 'disabled'\n" + use + START + LOOP)
+    (Path(call.folder) / "wandb.py").write_text("def init(mode):\n    assert mode == 'disabled'\n")
     outcome = phantom(call)
     assert outcome.status == "done", outcome.traceback
     assert "Weights & Biases was switched off." in outcome.seen.notes
+
+
+def test_of_a_tracker_that_is_only_imported_nothing_is_said(project, phantom):
+    call = project("import wandb\n" + START + LOOP)
+    (Path(call.folder) / "wandb.py").write_text("def init(mode):\n    pass\n")
+    outcome = phantom(call)
+    assert outcome.status == "done", outcome.traceback
+    assert not [note for note in outcome.seen.notes if "switched off" in note]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from statistics import median
 
 from whichgpu.capture.script.epoch import Epoch, steady
+from whichgpu.capture.script.layout_seen import layout_seen
 from whichgpu.capture.script.outcome import PassOutcome
 from whichgpu.capture.script.precision_seen import precision_seen
 from whichgpu.capture.script.script_run import TimedSteps
@@ -40,6 +41,7 @@ def job_of(recorded: Job, seen: Seen, epoch: Epoch) -> Job:
         epoch: What a step and an epoch are.
     """
     precision, told = precision_seen(recorded.graph, matmul_tf32=seen.matmul_tf32)
+    layout = layout_seen(recorded.graph)
     options: dict[str, Attribute] = {
         "optimizers": tuple(seen.optimizers),
         "step_ends_with": seen.marker,
@@ -56,7 +58,7 @@ def job_of(recorded: Job, seen: Seen, epoch: Epoch) -> Job:
         options["attention"] = attention
     if seen.wrappers:
         options["parallel_wrappers"] = tuple(seen.wrappers)
-    sentences = [_seen(options, precision), *epoch.sources, *told]
+    sentences = [_seen(options, precision, layout), *epoch.sources, *told]
     if seen.compile_requested:
         sentences.append(COMPILED)
     if seen.world_size > 1:
@@ -73,6 +75,7 @@ def job_of(recorded: Job, seen: Seen, epoch: Epoch) -> Job:
         samples_per_step=epoch.samples_per_step,
         samples_per_epoch=epoch.samples_per_epoch,
         precision=precision,
+        layout=layout,
         notes=tuple(dict.fromkeys((*sentences, *seen.notes))),
         options=options,
     )
@@ -156,7 +159,7 @@ def _percent(share: float) -> str:
     return f"{share * 100:.{0 if share >= 0.1 else 1}f} %"
 
 
-def _seen(options: Mapping[str, Attribute], precision: str) -> str:
+def _seen(options: Mapping[str, Attribute], precision: str, layout: str) -> str:
     """Return what a step is made of, in a sentence."""
     optimizers = options["optimizers"]
     assert isinstance(optimizers, tuple)
@@ -165,6 +168,7 @@ def _seen(options: Mapping[str, Attribute], precision: str) -> str:
         " and ".join(map(str, dict.fromkeys(optimizers))) if optimizers else "no torch optimizer",
         f"gradients of {batches} batches a step" if batches != 1 else "",
         precision + (" with loss scaling" if options["loss_scaling"] else ""),
+        layout if layout == "channels_last" else "",
         "torch.compile" if options["compile"] else "no torch.compile",
         f"{options['attention']} attention" if "attention" in options else "",
     ]

@@ -5,7 +5,6 @@ Where a tracker can be told to do nothing, it is told so; where it cannot, or no
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from types import FunctionType, ModuleType
 from typing import Any
@@ -22,36 +21,40 @@ OFFLINE = {
     "DISABLE_MLFLOW_INTEGRATION": "TRUE",
     "CLEARML_OFFLINE_MODE": "1",
 }
-_NAMES = {"wandb": "Weights & Biases", "comet_ml": "Comet", "mlflow": "MLflow", "neptune": "Neptune"}
 # Functions of MLflow that hand a function on.
 _DECORATORS = frozenset({"trace"})
+# Names of the trackers that this process asked for something: a package that is only imported would have sent nothing.
+_asked: set[str] = set()
 
 
 def note_trackers() -> list[str]:
-    """Return a sentence for every tracker the script has imported."""
-    return [f"{name} was switched off." for module, name in _NAMES.items() if module in sys.modules]
+    """Return a sentence for every tracker the script has used."""
+    return [f"{name} was switched off." for name in sorted(_asked)]
 
 
 def install(patches: Patches) -> None:
     """Switch trackers off when they are imported, also where the script itself would switch them on."""
     actions: dict[str, Callable[[ModuleType], None]] = {
-        "wandb": lambda module: _in_mode(patches, module, "init", "disabled"),
-        "neptune": lambda module: _in_mode(patches, module, "init_run", "debug"),
-        "comet_ml": lambda module: _empty(patches, module, [n for n in vars(module) if n.endswith("Experiment")]),
+        "wandb": lambda module: _in_mode(patches, module, "Weights & Biases", "init", "disabled"),
+        "neptune": lambda module: _in_mode(patches, module, "Neptune", "init_run", "debug"),
+        "comet_ml": lambda module: _empty(
+            patches, module, "Comet", [n for n in vars(module) if n.endswith("Experiment")]
+        ),
     }
     for name in ("mlflow", "mlflow.pytorch", "mlflow.transformers", "mlflow.tracking"):
-        actions[name] = lambda module: _empty(patches, module, ["MlflowClient"])
+        actions[name] = lambda module: _empty(patches, module, "MLflow", ["MlflowClient"])
     when_imported.install(patches, actions)
 
 
-def _in_mode(patches: Patches, module: ModuleType, name: str, mode: str) -> None:
-    """Let a function start runs in `mode`, whichever it is called with."""
+def _in_mode(patches: Patches, module: ModuleType, tracker: str, name: str, mode: str) -> None:
+    """Let a function start a tracker's runs in `mode`, whichever it is called with."""
     plain = getattr(module, name, None)
     if plain is None:
         # Another module of this name, the script's own.
         return
 
     def start(*args: Any, **kwargs: Any) -> Any:
+        _asked.add(tracker)
         return plain(*args, **{**kwargs, "mode": mode})
 
     patches.set(module, name, start)
@@ -59,12 +62,21 @@ def _in_mode(patches: Patches, module: ModuleType, name: str, mode: str) -> None
         patches.set(module, "login", lambda *args, **kwargs: True)
 
 
-def _empty(patches: Patches, module: ModuleType, classes: list[str]) -> None:
-    """Put nothing in the place of a module's functions, and of those of its classes that report."""
+def _empty(patches: Patches, module: ModuleType, tracker: str, classes: list[str]) -> None:
+    """Put nothing in the place of the functions of a tracker's module, and of those of its classes that report."""
+
+    def nothing(*args: Any, **kwargs: Any) -> Nothing:
+        _asked.add(tracker)
+        return Nothing()
+
+    class NothingOfIt(Nothing):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            _asked.add(tracker)
+
     for name, value in list(vars(module).items()):
         is_function = type(value) is FunctionType and not name.startswith("_") and name not in _DECORATORS
         if is_function or name in classes:
-            patches.set(module, name, Nothing if name in classes else lambda *args, **kwargs: Nothing())
+            patches.set(module, name, NothingOfIt if name in classes else nothing)
 
 
 class Nothing:
