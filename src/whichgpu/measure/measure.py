@@ -13,11 +13,11 @@ from whichgpu.errors import GraphError, MeasureError, OptionError, require_count
 from whichgpu.graph import precision as precision_named
 from whichgpu.measure.measurement import Measurement, Phase, Progress
 from whichgpu.measure.memory import USABLE, PeakMemory, available_bytes
-from whichgpu.measure.other_programs import ProcessorTime, crowding_note
 from whichgpu.measure.out_of_memory import is_out_of_memory
 from whichgpu.measure.spread import spread
 from whichgpu.measure.stepper import Stepper, group_size
 from whichgpu.measure.target import Target
+from whichgpu.other_programs import ProcessorTime, crowding_note
 from whichgpu.units import binary_bytes, duration
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from whichgpu.errors import MeasureError, require_count
 from whichgpu.measure.measurement import Phase, Progress
 from whichgpu.measure.mnist_digits import Digits, load_digits
-from whichgpu.measure.other_programs import ProcessorTime, crowding_note
 from whichgpu.measure.target import Target
+from whichgpu.other_programs import ProcessorTime, crowding_note
 
 if TYPE_CHECKING:
     import torch

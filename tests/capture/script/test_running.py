@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from tests.capture.script.conftest import LOOP, START, op_names
 
-from whichgpu.capture.script import ScriptCall, ScriptOptions, run_script
+from whichgpu.capture.script import ScriptCall, ScriptOptions, real_pass, run_script
 from whichgpu.capture.script.child_process import run_pass
 from whichgpu.capture.script.job_of import NO_LOADER
 from whichgpu.capture.script.request import PassRequest
 from whichgpu.errors import ScriptError
+from whichgpu.other_programs import ProcessorTime
 
 TELL = """
 import json, os, sys
@@ -423,3 +424,16 @@ assert torch.full_like(torch.empty_like(torch.ones(2), device=0), 3, device="cud
 """ + START.replace('"cuda" if torch.cuda.is_available() else "cpu"', "torch.device(f'{kind}:0')")
     outcome = real(script(text + LOOP), pretends_cuda=True)
     assert outcome.status == "done", outcome.traceback
+
+
+def test_a_machine_that_others_keep_busy_is_told_of(monkeypatch):
+    watched = real_pass.RealPass(PassRequest(ScriptCall("train.py"), "real", ""), lambda outcome: None)
+    before = ProcessorTime(busy_s=0.0, total_s=0.0, own_s=0.0, processors=2)
+    after = ProcessorTime(busy_s=20.0, total_s=20.0, own_s=2.0, processors=2)
+    monkeypatch.setattr(ProcessorTime, "now", lambda **how: before)
+    watched._begin()
+    monkeypatch.setattr(ProcessorTime, "now", lambda **how: after)
+    (note,) = watched.outcome().seen.notes
+    assert note.startswith("Other programs kept 1.8 of 2 processors busy") and note.endswith(
+        "--no-cache measures again."
+    )

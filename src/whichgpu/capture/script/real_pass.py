@@ -16,6 +16,7 @@ from whichgpu.capture.script.seen import Interval
 from whichgpu.capture.script.steps import StepEnds
 from whichgpu.capture.script.stopped import Stopped
 from whichgpu.capture.script.watch import ScriptWatch
+from whichgpu.other_programs import ProcessorTime, crowding_note
 
 # The first step makes optimizer state and chooses kernels.
 _WARMUP_STEPS = 1
@@ -24,6 +25,7 @@ _MOST_STEPS = 300
 _PATIENCE = 3
 
 PARTLY = "A step takes long here: {} of its {} batches were timed, and the others taken to be like them."
+MEASURE_AGAIN = "--no-cache measures again."
 
 
 class RealPass:
@@ -38,6 +40,7 @@ class RealPass:
         self._request = request
         self._on_done = on_done
         self._began: float | None = None
+        self._processors: ProcessorTime | None = None
         self._first_ended: float | None = None
         self.watch = ScriptWatch(self._after_step)
 
@@ -65,6 +68,7 @@ class RealPass:
 
     def _begin(self) -> None:
         self._began = time.perf_counter()
+        self._processors = ProcessorTime.now(with_session=True)
         self.watch.on_training_call = None
 
     def _watch_backward(self) -> None:
@@ -96,5 +100,7 @@ class RealPass:
 
     def outcome(self) -> PassOutcome:
         """Return what was timed."""
-        seen = self.watch.seen
-        return PassOutcome("done" if seen.intervals else "ended", seen, threads=torch.get_num_threads())
+        seen, threads = self.watch.seen, torch.get_num_threads()
+        for note in crowding_note(self._processors, ProcessorTime.now(with_session=True), threads):
+            seen.tell(f"{note} {MEASURE_AGAIN}")
+        return PassOutcome("done" if seen.intervals else "ended", seen, threads=threads)

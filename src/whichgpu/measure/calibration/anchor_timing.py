@@ -13,9 +13,9 @@ from whichgpu.measure.calibration.power import PowerMeter
 from whichgpu.measure.calibration.probe import AnchorProbe
 from whichgpu.measure.calibration.record import AnchorRecord
 from whichgpu.measure.calibration.timing import Clock, Timing
-from whichgpu.measure.other_programs import ProcessorTime, crowding_note
 from whichgpu.measure.out_of_memory import is_out_of_memory
 from whichgpu.measure.target import Target
+from whichgpu.other_programs import ProcessorTime, crowding_note
 
 if TYPE_CHECKING:
     from whichgpu.workloads.workload import Workload

@@ -17,7 +17,7 @@ class ProcessorTime:
     Attributes:
         busy_s: Spent by all programs, and by other machines on the same host.
         total_s: Spent or idle.
-        own_s: Spent by this process.
+        own_s: Spent by this process; or by all of its session, where that was asked for.
         processors: How many there are.
     """
 
@@ -27,10 +27,14 @@ class ProcessorTime:
     processors: int
 
     @classmethod
-    def now(cls, stat: Path = Path("/proc/stat")) -> ProcessorTime | None:
+    def now(cls, stat: Path = Path("/proc/stat"), *, with_session: bool = False) -> ProcessorTime | None:
         """Return the time so far; None where the system does not tell it in ``/proc/stat``.
 
         Source: proc(5): user, nice, system, idle, iowait, irq, softirq, steal, in clock ticks.
+
+        Args:
+            stat: What the system tells.
+            with_session: Whether what other processes of this session spend is this one's, too: those that load data.
         """
         try:
             lines = stat.read_text().splitlines()
@@ -40,10 +44,11 @@ class ProcessorTime:
             return None
         total, idle = sum(ticks), sum(ticks[3:5])
         own = os.times()
+        own_s = own.user + own.system
         return cls(
             busy_s=(total - idle) / ticks_per_s,
             total_s=total / ticks_per_s,
-            own_s=own.user + own.system,
+            own_s=max(own_s, _session_ticks(stat.parent) / ticks_per_s) if with_session else own_s,
             processors=sum(line.startswith("cpu") for line in lines) - 1,
         )
 
@@ -53,6 +58,23 @@ class ProcessorTime:
         if passed_s <= 0:
             return 0.0
         return max(0.0, (self.busy_s - before.busy_s) - (self.own_s - before.own_s)) / passed_s
+
+
+def _session_ticks(proc: Path) -> int:
+    """Return what the live processes of this session, and those they waited for, have spent, in clock ticks.
+
+    Source: proc(5), /proc/pid/stat: fields 6 (session) and 14 to 17 (utime, stime, cutime, cstime).
+    """
+    session, ticks = os.getsid(0), 0
+    for path in proc.glob("[0-9]*/stat"):
+        try:
+            # A program's name stands in brackets, and may hold spaces and brackets.
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(fields[3]) == session:
+            ticks += sum(map(int, fields[11:15]))
+    return ticks
 
 
 def crowding_note(before: ProcessorTime | None, after: ProcessorTime | None, threads: int) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from whichgpu.measure.other_programs import ProcessorTime, crowding_note
+from whichgpu.other_programs import ProcessorTime, _session_ticks, crowding_note
 
 # Two processors, recorded 10 s apart; a tick is a hundredth of a second.
 BEFORE = "cpu  100000 0 20000 500000 1000 0 500 300 0 0\ncpu0 1 0 0 0 0 0 0 0 0 0\ncpu1 1 0 0 0 0 0 0 0 0 0\nintr 5\n"
@@ -61,3 +61,25 @@ def test_this_machine() -> None:
     assert time is not None
     assert time.processors >= 1
     assert 0 < time.own_s < time.busy_s < time.total_s
+
+
+@pytest.mark.skipif(not hasattr(os, "getsid"), reason="there are no sessions")
+def test_what_loads_data_for_this_process_is_its_own(tmp_path: Path) -> None:
+    """Of three programs two are of this session: 10 + 20 + 3 + 4 ticks, and 100."""
+    session = os.getsid(0)
+    (tmp_path / "stat").write_text(BEFORE)
+    for number, (name, own, ticks) in enumerate(
+        [("pt_data (worker) 1", session, "10 20 3 4"), ("b", session, "100 0 0 0"), ("c", session + 1, "9000 0 0 0")]
+    ):
+        (tmp_path / str(number)).mkdir()
+        line = f"{number} ({name}) S 1 1 {own} 0 -1 4194304 1 2 3 4 {ticks} 20 0 1 0 55\n"
+        (tmp_path / str(number) / "stat").write_text(line)
+    assert _session_ticks(tmp_path) == 137
+    alone, together = ProcessorTime.now(tmp_path / "stat"), ProcessorTime.now(tmp_path / "stat", with_session=True)
+    assert alone is not None and together is not None
+    assert together.own_s >= alone.own_s
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc")
+def test_the_live_processes_of_this_session() -> None:
+    assert _session_ticks(Path("/proc")) > 0
