@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from whichgpu.capture.stand_in import HALF
+from whichgpu.capture.made_up import MadeUp
+from whichgpu.capture.stand_in import EVENLY, HALF
 
 pytestmark = pytest.mark.usefixtures("phantom")
 
@@ -151,3 +152,51 @@ def test_generation_goes_on():
 def test_a_model_copied_to_the_host_takes_no_memory():
     huge = torch.empty(2**33, dtype=torch.bfloat16, device="cuda")
     assert huge.cpu().shape == (2**33,)
+
+
+def test_what_comes_back_from_the_host_is_as_unknown_as_it_was(record):
+    """The labels of an SSD: put together on the host of what the device computed, and compared on the device."""
+
+    def step():
+        labels = torch.zeros(4, 6, dtype=torch.int64)
+        for row in range(4):
+            labels[row] = (on_device(6) > 0).long()
+        labels = labels.cuda()
+        chosen = on_device(4, 6, 3)[(labels > 0).unsqueeze(2).expand(4, 6, 3)].view(-1, 3)
+        assert chosen.shape == (12, 3)
+        assert labels[labels > 0].shape == (12,)
+
+    assert HALF in record(step).notes
+    known = torch.tensor([1, 0, 1]).cuda().cpu()
+    assert on_device(3)[known > 0].shape == (2,)
+
+
+def test_memory_of_the_host_counts_as_a_whole_for_as_long_as_it_lives():
+    made_up, tensor = MadeUp(), torch.zeros(3, dtype=torch.int64)
+    assert not made_up.holds(tensor)
+    made_up.note(tensor[1:])
+    assert made_up.holds(tensor) and made_up.holds(tensor[:1])
+    assert not made_up.holds(torch.ones(3))
+    (reference,) = made_up._storages.values()
+    del tensor
+    assert reference.expired()
+
+
+def test_a_mask_over_every_class_of_every_box_is_exact():
+    """Six million truth values, which are as many bytes as fewer integers."""
+    rows = torch.zeros(60_000, dtype=torch.bool, device="cuda")
+    rows[:7] = True
+    assert on_device(60_000, 100)[rows.unsqueeze(1).expand(60_000, 100)].shape == (700,)
+
+
+def test_choices_that_decide_shapes_are_told_of(record):
+    def routed():
+        expert = on_device(8, 4).topk(2).indices
+        tokens, _ = torch.where(expert == 1)
+        on_device(8, 3)[tokens]
+
+    def counted():
+        assert (on_device(8, 4).argmax(1) == torch.arange(8, device="cuda")).sum().item() >= 0
+
+    assert EVENLY not in record(counted).notes
+    assert EVENLY in record(routed).notes

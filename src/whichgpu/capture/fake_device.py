@@ -11,9 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from whichgpu.capture import convolution_ops, loss_ops, recurrent_ops, selection, special_ops
 from whichgpu.capture.following import follow
 from whichgpu.capture.host_parameters import left_alone
+from whichgpu.capture.made_up import MadeUp
 from whichgpu.capture.op_traits import OpTraits, traits_of
 from whichgpu.capture.phantom_tensor import META, KernelCall, PhantomTensor, wrap
-from whichgpu.capture.shadow import Shadow, give_shadow, real_result
+from whichgpu.capture.shadow import Shadow, give_shadow, is_assumed, note_assumed, real_result
 from whichgpu.capture.stand_in import assume
 from whichgpu.capture.storages import Storages, refuse_sparse
 from whichgpu.errors import CaptureError
@@ -42,6 +43,7 @@ class FakeDevice(TorchDispatchMode):  # type: ignore[misc]
         wants_meta: Set while the user's own code asks for the real meta device.
         is_followed: Whether tensors on the CPU follow those they meet here, for programs that know no GPU.
         placeholders_read: How often a float was read back whose value is not known.
+        made_up: Which memory of the host holds placeholders for values that are not known.
         notes: What it had to leave out or assume, for the reader of a result.
     """
 
@@ -52,6 +54,7 @@ class FakeDevice(TorchDispatchMode):  # type: ignore[misc]
         self.wants_meta = False
         self.is_followed = False
         self.placeholders_read = 0
+        self.made_up = MadeUp()
         self.notes: list[str] = []
         self._made: dict[Any, tuple[_Made, bool]] = {}
 
@@ -109,6 +112,9 @@ class FakeDevice(TorchDispatchMode):  # type: ignore[misc]
         if phantoms and others:
             _refuse_mixed(traits, others)
         out = self._run(func, traits, args, kwargs, key, phantoms, bool(others))
+        if any(is_assumed(p) for p in phantoms):
+            for result in out if isinstance(out, (tuple, list)) else (out,):
+                note_assumed(result)
         assume(func, args, out)
         return self.recorded(traits, args, kwargs, out)
 

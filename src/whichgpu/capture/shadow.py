@@ -19,6 +19,8 @@ from whichgpu.capture.phantom_tensor import PhantomTensor
 
 # Above these a copy would cost time and memory, and no step is known to branch on so many values.
 LARGEST_INTEGER_ELEMENTS = 4_000_000
+# A mask over all classes of all boxes has no more bytes than as many integers.
+LARGEST_MASK_ELEMENTS = 8 * LARGEST_INTEGER_ELEMENTS
 LARGEST_FLOAT_ELEMENTS = 64
 LARGEST_WHOLE_ELEMENTS = 1_000_000
 # Formats of floats that torch can round on a CPU.
@@ -31,9 +33,10 @@ _FACTORIES = frozenset(
 
 @dataclass(slots=True)
 class _Memory:
-    """What all views of one value share: whether it is still known."""
+    """What all views of one value share: whether it is still known, and whether it comes of something assumed."""
 
     known: bool = True
+    assumed: bool = False
 
 
 @dataclass(slots=True)
@@ -59,7 +62,12 @@ def is_small(value: torch.Tensor) -> bool:
         return count <= LARGEST_FLOAT_ELEMENTS
     if value.is_floating_point():
         return count <= LARGEST_FLOAT_ELEMENTS or (count <= LARGEST_WHOLE_ELEMENTS and _is_whole(value))
-    return count <= LARGEST_INTEGER_ELEMENTS
+    return count <= largest_elements(value.dtype)
+
+
+def largest_elements(dtype: torch.dtype) -> int:
+    """Return how many whole numbers or truth values are worth remembering."""
+    return LARGEST_MASK_ELEMENTS if dtype == torch.bool else LARGEST_INTEGER_ELEMENTS
 
 
 def _is_whole(value: torch.Tensor) -> bool:
@@ -81,6 +89,17 @@ def forget(tensor: torch.Tensor) -> None:
     """Note that the values of `tensor`, and of all that shares its storage, are no longer known."""
     if isinstance(tensor, PhantomTensor) and tensor.shadow is not None:
         tensor.shadow.memory.known = False
+
+
+def is_assumed(tensor: torch.Tensor) -> bool:
+    """Return whether the value of `tensor` comes of one that a step in good order might have, and nobody knows."""
+    return isinstance(tensor, PhantomTensor) and tensor.shadow is not None and tensor.shadow.memory.assumed
+
+
+def note_assumed(tensor: torch.Tensor) -> None:
+    """Note that the value of `tensor`, if there is one, comes of something assumed."""
+    if isinstance(tensor, PhantomTensor) and tensor.shadow is not None:
+        tensor.shadow.memory.assumed = True
 
 
 def real_result(func: Any, traits: OpTraits, args: Sequence[Any], kwargs: dict[str, Any], has_phantoms: bool) -> Any:

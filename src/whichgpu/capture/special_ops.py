@@ -67,7 +67,7 @@ def _to_copy(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[
         empty = torch.empty_strided(source.shape, source.stride(), dtype=source.dtype, device=META)
         out = wrap(func(empty, **rest))
     device.storages.note(out)
-    value = value_of(source)
+    value = None if device.made_up.holds(source) else value_of(source)
     if value is not None and is_small(value):
         give_shadow(out, value.detach().to(out.dtype, copy=True))
     if device.recorder is not None:
@@ -82,6 +82,7 @@ def _read_back(device: FakeDevice, source: PhantomTensor, kwargs: dict[str, Any]
     if value is None:
         device.placeholders_read += 1
         out = placeholder(source.shape, dtype)
+        device.made_up.note(out)
     else:
         out = value.to(dtype, copy=True)
     if device.recorder is not None:
@@ -106,7 +107,7 @@ def _copy(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str
     target, source = args[:2]
     if isinstance(target, PhantomTensor) == isinstance(source, PhantomTensor):
         return NotImplemented
-    value = value_of(source)
+    value = None if device.made_up.holds(source) else value_of(source)
     if isinstance(target, PhantomTensor):
         known = value_of(target)
         if known is not None and value is not None:
@@ -118,6 +119,7 @@ def _copy(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str
     else:
         device.placeholders_read += 1
         target.zero_()
+        device.made_up.note(target)
     if device.recorder is not None:
         way = "memcpy.h2d" if isinstance(target, PhantomTensor) else "memcpy.d2h"
         waits_not = bool(kwargs.get("non_blocking") or (len(args) > 2 and args[2]))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from whichgpu.capture.phantom_tensor import PhantomTensor
-from whichgpu.capture.shadow import LARGEST_INTEGER_ELEMENTS, give_shadow, value_of
+from whichgpu.capture.shadow import give_shadow, is_assumed, largest_elements, note_assumed, value_of
 
 if TYPE_CHECKING:
     from whichgpu.capture.fake_device import FakeDevice
@@ -28,6 +28,10 @@ aten = torch.ops.aten
 HALF = (
     "Some shapes depend on values that the phantom GPU does not have: of elements chosen by such a mask it takes every "
     "second one."
+)
+EVENLY = (
+    "Some shapes depend on what the step's own layers choose, such as a router its experts: the phantom GPU spreads "
+    "such choices evenly."
 )
 # (result, arguments) -> what to assume of the result
 Assumption = Callable[[PhantomTensor, tuple[Any, ...]], torch.Tensor | None]
@@ -142,6 +146,13 @@ ASSUMPTIONS: dict[Any, tuple[Assumption | None, ...]] = {
 }
 
 
+# Of these the places that a layer chooses: drawn numbers are spread evenly on a GPU, too.
+_CHOICES = frozenset(
+    {aten.topk.default, aten.max.dim, aten.min.dim, aten.median.dim, aten.kthvalue.default}
+    | {aten.argmax.default, aten.argmin.default, aten.sort.default, aten.sort.stable, aten.argsort.default}
+)
+
+
 def assume(func: Any, args: tuple[Any, ...], out: Any) -> None:
     """Give results of `func` values to go on with, where theirs are not known and may be asked for."""
     assumptions = ASSUMPTIONS.get(func)
@@ -151,16 +162,20 @@ def assume(func: Any, args: tuple[Any, ...], out: Any) -> None:
     for assumption, result in zip(assumptions, results, strict=False):
         if assumption is None or not isinstance(result, PhantomTensor) or value_of(result) is not None:
             continue
-        if result.numel() <= LARGEST_INTEGER_ELEMENTS and not result.is_floating_point():
+        if result.numel() <= largest_elements(result.dtype) and not result.is_floating_point():
             value = assumption(result, args)
             if value is not None:
                 give_shadow(result, value)
+                if func in _CHOICES:
+                    note_assumed(result)
 
 
 def mask_of(device: FakeDevice, tensor: torch.Tensor) -> torch.Tensor:
     """Return which elements of `tensor` count as true: those that are, or every second one where nobody knows."""
-    value = value_of(tensor)
+    value = None if device.made_up.holds(tensor) else value_of(tensor)
     if value is not None:
+        if is_assumed(tensor):
+            device.tell(EVENLY)
         return value != 0
     device.tell(HALF)
     mask = (torch.arange(tensor.numel()) % 2 == 0).view(tensor.shape)

@@ -87,5 +87,6 @@ def measurements(found: ScriptRun) -> list[Measurement]:
             seconds_spent=timed.seconds_spent,
             notes=timed.notes,
             compiled=timed.compiled,
+            crowded=timed.crowded,
         )
     ]

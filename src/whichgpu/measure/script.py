@@ -19,6 +19,7 @@ def script_measurement(
     seconds_spent: float,
     notes: Sequence[str] = (),
     compiled: bool = False,
+    crowded: bool = False,
 ) -> Measurement:
     """Return the measurement of a script on this machine's CPU.
 
@@ -30,6 +31,7 @@ def script_measurement(
         seconds_spent: Wall time of the whole run.
         notes: What a reader must know.
         compiled: Whether torch.compile had made the steps.
+        crowded: Whether other programs took processors it needed.
     """
     from whichgpu.devices import this_cpu
 
@@ -53,4 +55,5 @@ def script_measurement(
         seconds_spent=seconds_spent,
         notes=(*trained, *notes, *few, f"Trained on {threads} thread{'s' if threads != 1 else ''}."),
         compiled=compiled,
+        crowded=crowded,
     )

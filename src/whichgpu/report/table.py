@@ -25,6 +25,12 @@ from whichgpu.report.ruled import Line, numbered, ruled_table
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+# Where there is no room for what a reader should not miss.
+_NO_ROOM = {
+    "range": "The ranges have no room here: a wider terminal shows them, as do --format md and json.",
+    "memory": "The memory needed has no room here: a wider terminal shows it, as do --format md and json.",
+}
+
 
 def render(comparisons: Sequence[Comparison], page: Page) -> str:
     """Return one table a comparison, as wide as `page` at most; a narrow page loses columns, never rows."""
@@ -47,7 +53,10 @@ def _render_one(comparison: Comparison, page: Page) -> str:
         lines.append(Line((kind,), "bold" if rows[0].kind == "measured" else "italic", rule_above=bool(lines)))
         lines += [_line(row, next(left), shown, comparison.withholds(row)) for row in rows]
     headings = (("", "Device"), *(c.heading for c in shown))
-    below = [interval_line(comparison), memory_line(comparison), price_line(comparison), *notes.general]
+    keys = {column.key for column in shown}
+    lines_of = {"range": interval_line(comparison), "memory": memory_line(comparison)}
+    explained = [text if key in keys else _NO_ROOM[key] for key, text in lines_of.items() if text]
+    below = [*explained, price_line(comparison), *notes.general]
     title = [Text(headline(comparison), "bold"), *(Text(line, "dim") for line in sublines(comparison))]
     blocks: list[RenderableType] = [
         Text("\n").join(title),

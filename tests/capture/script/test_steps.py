@@ -3,6 +3,9 @@
 import pytest
 from tests.capture.script.conftest import LOOP, START, op_names
 
+from whichgpu.capture.script import ScriptOptions, passes, run_script
+from whichgpu.capture.script.child_process import run_pass
+from whichgpu.capture.script.epoch import epoch_seen
 from whichgpu.capture.script.steps import NO_OPTIMIZER
 
 
@@ -433,3 +436,109 @@ loader = DataLoader(asked.dataset, batch_sampler=asked.batch_sampler, num_worker
         )
     )
     assert found.options["loader_workers"] == 3
+
+
+def test_steps_without_gradients_are_none(script, job):
+    """A schedule is caught up with where training resumes, or drawn; nothing was learned by it."""
+    resumed = """
+schedule = torch.optim.lr_scheduler.StepLR(optimizer, 30)
+for _ in range(20):
+    optimizer.step()
+    schedule.step()
+"""
+    found = job(script(START + resumed + LOOP))
+    assert (found.samples_per_step, found.steps_per_epoch) == (10, 10)
+    assert [op.name for op in found.graph.ops].count("aten.addmm.default") == 2
+
+
+def test_a_look_at_another_loader_is_no_part_of_a_step(script, job):
+    found = job(
+        script(
+            START
+            + """
+tests = DataLoader(TensorDataset(torch.randn(60, 8), torch.randint(4, (60,))), batch_size=30)
+for i, (x, y) in enumerate(loader):
+    optimizer.zero_grad()
+    loss_of(model(x.to(device)), y.to(device)).backward()
+    optimizer.step()
+    if i % 4 == 0:
+        x, y = next(iter(tests))
+        loss_of(model(x.to(device)), y.to(device)).item()
+"""
+        )
+    )
+    assert (found.samples_per_step, found.steps_per_epoch) == (10, 10)
+    assert [op.name for op in found.graph.ops].count("aten.addmm.default") == 2
+
+
+def test_two_loaders_that_both_feed_every_step(script, job):
+    other = """
+photos = DataLoader(TensorDataset(torch.randn(60, 8)), batch_size=6)
+for epoch in range(3):
+    for (x, y), (z,) in zip(loader, photos):
+        optimizer.zero_grad()
+        (loss_of(model(x.to(device)), y.to(device)) + model(z.to(device)).mean()).backward()
+        optimizer.step()
+"""
+    found = job(script(START + other))
+    assert [op.name for op in found.graph.ops].count("aten.addmm.default") == 4
+    assert found.steps_per_epoch == 10
+
+
+def test_a_loader_that_is_made_anew_for_every_epoch(script, phantom):
+    anew = """
+for epoch in range(9):
+    for x, y in DataLoader(data, batch_size=50):
+        optimizer.zero_grad()
+        critic(model(x.to(device))).mean().backward()
+        optimizer.step()
+"""
+    # The critic, which nobody trains, makes the pass wait for an optimizer for some epochs.
+    outcome = phantom(script(START + "critic = nn.Linear(4, 1).to(device)\n" + anew))
+    assert outcome.status == "done", outcome.traceback
+    assert len(outcome.seen.intervals) > 4
+    assert len(outcome.seen.loaders) == 1
+    assert epoch_seen(outcome.seen).steps_per_epoch == 2
+
+
+def test_loaders_that_are_alike_and_both_there_are_two(script, phantom):
+    both = """
+other = DataLoader(data, batch_size=10)
+for (x, y), (z, _) in zip(loader, other):
+    optimizer.zero_grad()
+    loss_of(model(x.to(device)) + model(z.to(device)), y.to(device)).backward()
+    optimizer.step()
+"""
+    outcome = phantom(script(START + both))
+    assert len(outcome.seen.loaders) == 2
+    assert epoch_seen(outcome.seen).micro_batches == 1
+
+
+def test_several_backward_passes_over_a_batch_are_no_parts_alike(script, monkeypatch, forked):
+    """Of a step that takes long a part is timed only where its parts are batches."""
+    asked = []
+    monkeypatch.setattr(passes, "run_pass", lambda request, *rest: asked.append(request) or run_pass(request, *rest))
+    twice = """
+for x, y in loader:
+    optimizer.zero_grad()
+    out = model(x.to(device))
+    loss_of(out, y.to(device)).backward(retain_graph=True)
+    out.mean().backward()
+    optimizer.step()
+"""
+    apart = """
+for i, (x, y) in enumerate(loader):
+    loss_of(model(x.to(device)), y.to(device)).backward()
+    if i % 2:
+        optimizer.step()
+        optimizer.zero_grad()
+"""
+    for text in (twice, apart):
+        run_script(script(START + text), ScriptOptions(seconds=0.1), None)
+    assert [request.backward_calls for request in asked if request.kind == "real"] == [1, 2]
+
+
+def test_types_of_tensors_on_a_gpu_make_them_on_the_cpu(script, real):
+    old = "ids = torch.arange(0, 8, out=torch.cuda.LongTensor(8))\nassert torch.cuda.FloatTensor([1.5]).sum() == 1.5\n"
+    outcome = real(script(START.replace('"cuda" if torch.cuda.is_available() else "cpu"', '"cuda"') + old + LOOP))
+    assert outcome.status == "done", outcome.traceback

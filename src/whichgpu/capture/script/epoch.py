@@ -36,10 +36,10 @@ class Epoch:
 
 
 def steady(seen: Seen) -> list[Interval]:
-    """Return the intervals that are a step and nothing else: after the first, with the least evaluation."""
+    """Return the intervals that are a step and nothing else: after the first, with the least that is beside it."""
     later = seen.intervals[1:] or seen.intervals
-    least = min((i.evaluation_calls for i in later), default=0)
-    return [i for i in later if i.evaluation_calls == least]
+    least = min((i.beside for i in later), default=None)
+    return [i for i in later if i.beside == least]
 
 
 def epoch_seen(seen: Seen, steps_per_epoch: int | None = None, samples_per_step: int | None = None) -> Epoch:

@@ -116,7 +116,14 @@ def timed_steps(outcome: PassOutcome, job_precision: str) -> TimedSteps | None:
     # Weights keep the format the script gives them; autocast is another on a CPU, or none.
     precision = _AUTOCAST.get(seen.autocast) or ("bf16" if job_precision == "bf16" else "fp32")
     return TimedSteps(
-        step_s, loading_s, precision, outcome.threads, outcome.seconds, _apart_share(seen.intervals), tuple(notes)
+        step_s=step_s,
+        loading_s=loading_s,
+        precision=precision,
+        threads=outcome.threads,
+        seconds_spent=outcome.seconds,
+        apart_share=_apart_share(seen.intervals),
+        notes=tuple(notes),
+        crowded=outcome.crowded,
     )
 
 

@@ -6,6 +6,7 @@ import functools
 import inspect
 import time
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch.utils.data import DataLoader
@@ -24,20 +25,19 @@ _OF_WORKERS = (
 def install(patches: Patches, watch: ScriptWatch) -> None:
     """Let every iterator of a DataLoader report its batches to `watch`."""
     plain = DataLoader.__iter__
-    known: dict[int, str] = {}
+    known: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
     def iterate(loader: Any) -> Any:
         if not watch.is_here:
             return plain(loader)
-        key = known.get(id(loader))
-        if key is None:
-            key = known[id(loader)] = str(len(known))
-            watch.seen.loaders[key] = _describe(loader)
-            # Its number must not be given to another one.
-            kept.append(loader)
-        return _Batches(plain(loader), key, watch)
+        if loader not in known:
+            seen, description = watch.seen.loaders, _describe(loader)
+            # Where one is made anew for every epoch, those before are gone.
+            gone = (key for key in seen if key not in known.values() and seen[key].is_like(description))
+            key = known[loader] = next(gone, str(len(seen)))
+            seen.setdefault(key, description)
+        return _Batches(plain(loader), known[loader], watch)
 
-    kept: list[Any] = []
     patches.set(DataLoader, "__iter__", iterate)
 
 

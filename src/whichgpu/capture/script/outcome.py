@@ -27,6 +27,7 @@ class PassOutcome:
         output: Last lines the script printed.
         seconds: Wall time of the pass.
         threads: Host threads torch computed with.
+        crowded: Whether other programs took processors it needed.
     """
 
     status: Status
@@ -38,6 +39,7 @@ class PassOutcome:
     output: str = ""
     seconds: float = 0.0
     threads: int = 1
+    crowded: bool = False
 
     def to_document(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
@@ -50,6 +52,7 @@ class PassOutcome:
             "traceback": self.traceback,
             "seconds": self.seconds,
             "threads": self.threads,
+            "crowded": self.crowded,
         }
 
     @classmethod

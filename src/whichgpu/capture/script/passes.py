@@ -102,7 +102,7 @@ def run_script(
         tell(why)
         return _not_measured(job, seen, why)
     tell(f"{call.name}: real pass, timing steps on this CPU for about {duration(options.seconds)}")
-    real = _real_pass(call, options, memory_bytes, seen)
+    real = _real_pass(call, options, memory_bytes, seen, epoch)
     found = _with_times(job, epoch, seen, real)
     if found is None:
         why = f"Not measured here: {_why(real, 'real').rstrip('.')}."
@@ -162,7 +162,7 @@ def _measured_alone(
         return ""
     tell(f"{call.name}: {_why(phantom, 'phantom')}; whether it trains on this CPU is tried")
     brief = replace(options, timeout_s=min(options.timeout_s, _BRIEF_S))
-    timed = timed_steps(_real_pass(call, brief, memory_bytes, Seen()), "")
+    timed = timed_steps(_real_pass(call, brief, memory_bytes, Seen(), None), "")
     if timed is None:
         return ""
     return (
@@ -215,9 +215,13 @@ def _phantom_pass(call: ScriptCall, options: ScriptOptions, memory_bytes: float 
     return outcome
 
 
-def _real_pass(call: ScriptCall, options: ScriptOptions, memory_bytes: float | None, seen: Seen) -> PassOutcome:
+def _real_pass(
+    call: ScriptCall, options: ScriptOptions, memory_bytes: float | None, seen: Seen, epoch: Epoch | None
+) -> PassOutcome:
     """Run the real pass; once more with a GPU pretended if the script will not train without one."""
-    request = replace(_request(call, "real", options), backward_calls=added_up(seen), optimizers=len(seen.optimizers))
+    # Several backward passes over one batch are no parts alike.
+    parts = epoch.micro_batches if epoch is not None and epoch.micro_batches == added_up(seen) else 1
+    request = replace(_request(call, "real", options), backward_calls=parts, optimizers=len(seen.optimizers))
     outcome = run_pass(request, options.timeout_s, memory_bytes)
     if outcome.status in ("failed", "ended") and not outcome.seen.intervals:
         again = run_pass(replace(request, pretends_cuda=True), options.timeout_s, memory_bytes)

@@ -26,7 +26,7 @@ from whichgpu.capture.step_recording import PLACEHOLDERS, StepRecording, uses_de
 from whichgpu.capture.step_watch import StepWatch
 from whichgpu.graph import Graph, Job, job_to_document
 
-# Steps recorded at most to find one without an evaluation in it.
+# Steps recorded at most to find one with nothing beside it.
 _MOST_RECORDED = 4
 # How long an optimizer is waited for that nobody has made yet, and that something called could be trained by.
 _MOST_EXPECTING, _MOST_EXPECTING_S = 16, 10.0
@@ -148,7 +148,8 @@ class PhantomPass:
             return False
         if self._ends.expects_another() and self._has_patience(len(intervals)):
             return False
-        if not intervals[-1].evaluation_calls:
+        # Some look at a batch of another loader now and then, and forget to say that it is not for training.
+        if intervals[-1].beside == (0, 1):
             return True
         if len(intervals) > 2 and intervals[-1].shape == intervals[-2].shape:
             return True
@@ -173,7 +174,7 @@ class PhantomPass:
         later = [r for r in self._recorded if r.index > 0] or self._recorded
         if not later:
             return outcome
-        chosen = min(later, key=lambda r: (r.interval.evaluation_calls, -r.index))
+        chosen = min(later, key=lambda r: (r.interval.beside, -r.index))
         if not uses_device(chosen.graph):
             outcome.status, outcome.error = "host", NOTHING_ON_DEVICE
             return outcome

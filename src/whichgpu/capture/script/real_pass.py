@@ -10,7 +10,7 @@ import torch
 
 from whichgpu.capture.patches import Patches
 from whichgpu.capture.script import distributed, libraries, loaders, options_seen, processes, redirect, trackers
-from whichgpu.capture.script.outcome import PassOutcome
+from whichgpu.capture.script.outcome import PassOutcome, Status
 from whichgpu.capture.script.request import PassRequest
 from whichgpu.capture.script.seen import Interval
 from whichgpu.capture.script.steps import StepEnds
@@ -101,6 +101,8 @@ class RealPass:
     def outcome(self) -> PassOutcome:
         """Return what was timed."""
         seen, threads = self.watch.seen, torch.get_num_threads()
-        for note in crowding_note(self._processors, ProcessorTime.now(with_session=True), threads):
+        crowding = crowding_note(self._processors, ProcessorTime.now(with_session=True), threads)
+        for note in crowding:
             seen.tell(f"{note} {MEASURE_AGAIN}")
-        return PassOutcome("done" if seen.intervals else "ended", seen, threads=threads)
+        status: Status = "done" if seen.intervals else "ended"
+        return PassOutcome(status, seen, threads=threads, crowded=bool(crowding))

@@ -60,6 +60,10 @@ def install(patches: Patches, *, pretends_cuda: bool) -> None:
     plain_context = _device.DeviceContext.__init__
     patches.set(_device.DeviceContext, "__init__", lambda self, device: plain_context(self, _cpu_for(device)))
     patches.set(torch, "Generator", _generator_class())
+    for name, value in list(vars(torch.cuda).items()):
+        # As in torch.cuda.LongTensor(8): a class of its own, which has no GPU to make its tensors on.
+        if name.endswith("Tensor") and hasattr(torch, name) and isinstance(value, type):
+            patches.set(torch.cuda, name, getattr(torch, name))
     _install_autocast(patches)
     _install_cuda(patches, pretends_cuda)
 

@@ -26,7 +26,7 @@ class PassRequest:
         variables: What a launcher would have told it in its environment; empty if none would have started it.
         on_gpu: Whether a script that trains on the CPU is taken for one that puts its model on a GPU.
         autocast: dtype of autocast that is put around the script; "" for none but its own.
-        backward_calls: Backward passes whose gradients a step adds up, as the phantom pass saw it.
+        backward_calls: Backward passes whose gradients a step adds up, each of a batch, as the phantom pass saw it.
         optimizers: Optimizers a step runs through, as the phantom pass saw it; 0 if it did not.
         step_marker: "module:function" whose return ends a step; "" to find out.
     """

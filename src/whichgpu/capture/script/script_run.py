@@ -20,6 +20,7 @@ class TimedSteps:
         apart_share: Part of the time watched that went to what is no part of a step: evaluation, rollouts.
         notes: What a reader must know.
         compiled: Whether torch.compile had made them.
+        crowded: Whether other programs took processors they needed.
     """
 
     step_s: tuple[float, ...]
@@ -30,6 +31,7 @@ class TimedSteps:
     apart_share: float = 0.0
     notes: tuple[str, ...] = ()
     compiled: bool = False
+    crowded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 Marker = Literal["", "optimizer", "optimizers", "backward", "function"]
@@ -25,6 +25,11 @@ class LoaderSeen:
     batches: int | None
     batch: int | None
     workers: int
+
+    def is_like(self, other: LoaderSeen) -> bool:
+        """Return whether the two load the same; what the first batch has shown of one is not known of the other yet."""
+        known = {self.batch, other.batch} - {None}
+        return replace(self, batch=None) == replace(other, batch=None) and len(known) < 2
 
 
 @dataclass(slots=True)
@@ -71,6 +76,11 @@ class Interval:
         for key, count in begun.batches.items():
             self.batches[key] = self.batches.get(key, 0) + count
         self.input_rows = begun.input_rows or self.input_rows
+
+    @property
+    def beside(self) -> tuple[int, int]:
+        """What is the least where there is a step and nothing else: calls without gradients, loaders read from."""
+        return self.evaluation_calls, max(len(self.batches), 1)
 
     @property
     def shape(self) -> tuple[Any, ...]:

@@ -86,7 +86,7 @@ class StepEnds:
 
     def _after_optimizer(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         self._watch.in_optimizer = False
-        if not self._watch.is_here:
+        if not self._watch.is_here or not self._learned(optimizer):
             return
         self._watch.interval.optimizer_steps += 1
         if not any(optimizer is o for o in self._stepped) and self._brings_weights(optimizer):
@@ -103,6 +103,10 @@ class StepEnds:
         if optimizer is self._last:
             self._watch.seen.marker = "optimizers" if len(self._stepped) > 1 else "optimizer"
             self._watch.end_step()
+
+    def _learned(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Return whether a step had gradients to go by: schedules are drawn, and caught up with, by steps without."""
+        return self._watch.interval.backward_calls > 0 or any(p.grad is not None for p in _weights(optimizer))
 
     def _note_new(self, optimizer: torch.optim.Optimizer) -> None:
         self._stepped.append(optimizer)
