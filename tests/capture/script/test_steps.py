@@ -542,3 +542,57 @@ def test_types_of_tensors_on_a_gpu_make_them_on_the_cpu(script, real):
     old = "ids = torch.arange(0, 8, out=torch.cuda.LongTensor(8))\nassert torch.cuda.FloatTensor([1.5]).sum() == 1.5\n"
     outcome = real(script(START.replace('"cuda" if torch.cuda.is_available() else "cpu"', '"cuda"') + old + LOOP))
     assert outcome.status == "done", outcome.traceback
+
+
+HELPER = """
+@torch.compile
+def helper(x):
+    return x * 2
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "is_compiled"),
+    [
+        (HELPER + LOOP, False),  # as libraries do it for themselves when they are imported
+        (HELPER + LOOP.replace("loss_of(model(", "helper(model("), False),
+        ("trained = model\nmodel = torch.compile(model)\n" + LOOP.replace("model(x", "trained(x"), False),
+        ("model[0] = torch.compile(model[0])\n" + LOOP, True),  # 144 of 212 weights
+        ("model[2] = torch.compile(model[2])\n" + LOOP, False),
+        ("model.compile()\n" + LOOP, True),
+        ("@torch.compile\ndef run(x):\n    return model(x)\n" + LOOP.replace("model(x", "run(x"), True),
+    ],
+)
+def test_a_step_counts_as_compiled_where_most_of_it_is(script, job, text, is_compiled):
+    if "helper(model(" in text:
+        text = text.replace("helper(model(x.to(device)), y.to(device))", "helper(model(x.to(device))).mean()")
+    found = job(script(START + text))
+    assert (found.options["compile"], found.graph.mode) == (is_compiled, "fused" if is_compiled else "eager")
+
+
+def test_a_method_that_is_compiled_in_its_class(script, job):
+    net = """
+class Net(nn.Sequential):
+    @torch.compile(dynamic=False)
+    def forward(self, x):
+        return super().forward(x)
+model = Net(nn.Linear(8, 4)).to(device)
+optimizer = torch.optim.AdamW(model.parameters())
+"""
+    assert job(script(START + net + LOOP)).options["compile"]
+
+
+def test_a_compiled_model_is_the_same_by_another_handle(script, phantom):
+    text = """
+plain = model
+model = torch.compile(model)
+assert isinstance(model, nn.Sequential) and model is not plain
+assert all(a is b for a, b in zip(model.parameters(), plain.parameters()))
+assert list(model.state_dict()) == list(plain.state_dict())
+model.eval()
+assert not plain[0].training
+model.train()
+"""
+    outcome = phantom(script(START + text + LOOP))
+    assert outcome.status == "done", outcome.traceback
+    assert outcome.seen.compile_requested

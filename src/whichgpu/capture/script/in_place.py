@@ -37,7 +37,7 @@ class InPlace:
         self.watch.install(self._patches)
         self._ends.install(self._patches)
         loaders.install(self._patches, self.watch)
-        options_seen.watch_precision(self._patches, self.watch.seen)
+        options_seen.install(self._patches, self.watch.seen)
 
     def _after_step(self, interval: Interval) -> None:
         now = time.perf_counter()

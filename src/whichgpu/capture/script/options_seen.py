@@ -1,4 +1,4 @@
-"""What a script asks torch for beside tensors: compiling, loss scaling, autocast, TF32, other processes."""
+"""What a script asks torch for beside tensors: loss scaling, autocast, TF32."""
 
 from __future__ import annotations
 
@@ -7,23 +7,10 @@ from typing import Any
 import torch
 
 from whichgpu.capture.patches import Patches
-from whichgpu.capture.phantom import fuses
 from whichgpu.capture.script.seen import Seen
 
 
 def install(patches: Patches, seen: Seen) -> None:
-    """Note all of it; torch.compile gives the model back as it is."""
-
-    def compile_nothing(model: Any = None, *args: Any, **kwargs: Any) -> Any:
-        if fuses(**kwargs):
-            seen.compile_requested = True
-        return model if model is not None else (lambda function: function)
-
-    patches.set(torch, "compile", compile_nothing)
-    watch_precision(patches, seen)
-
-
-def watch_precision(patches: Patches, seen: Seen) -> None:
     """Note loss scaling and autocast, and leave them as they are."""
     plain_step = torch.amp.GradScaler.step
 

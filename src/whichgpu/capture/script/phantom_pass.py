@@ -13,6 +13,7 @@ from whichgpu.capture import following
 from whichgpu.capture.patches import Patches
 from whichgpu.capture.phantom import Phantom, switched_on
 from whichgpu.capture.script import distributed, libraries, loaders, options_seen, processes, trackers
+from whichgpu.capture.script.compiled import PARTLY
 from whichgpu.capture.script.graph_since import graph_since
 from whichgpu.capture.script.outcome import PassOutcome
 from whichgpu.capture.script.put_under_autocast import put_under_autocast
@@ -94,6 +95,7 @@ class PhantomPass:
                     loaders.install_in_process(patches)
                     loaders.install(patches, self.watch)
                     options_seen.install(patches, self.watch.seen)
+                    self.watch.compiled.install(patches)
                     distributed.install(patches, self.watch.seen, backend="fake")
                     processes.install(patches, self.watch.seen)
                     libraries.install(patches, self.watch.seen, refuses_kernels=True)
@@ -166,6 +168,9 @@ class PhantomPass:
         if self._recording is not None:
             self._recording.stop()
         options_seen.note_tf32(seen)
+        seen.compile_requested = self.watch.compiled.covers(self._ends.trained(), list(self.watch.called))
+        if self.watch.compiled.is_partial(seen.compile_requested):
+            seen.tell(PARTLY)
         assert self._phantom is not None
         for note in self._phantom.notes:
             seen.tell(note)

@@ -55,6 +55,7 @@ class RealPass:
             ends.install(patches)
             loaders.install(patches, self.watch)
             options_seen.install(patches, self.watch.seen)
+            self.watch.compiled.install(patches)
             distributed.install(patches, self.watch.seen, backend="gloo")
             processes.install(patches, self.watch.seen)
             self.watch.on_training_call = self._begin

@@ -98,7 +98,7 @@ class Seen:
         intervals: One a step; the first one holds everything before the first step's end.
         loaders: By the key `Interval.batches` uses.
         recorded: Index of the interval that was recorded; None if none was.
-        compile_requested: Whether the script called torch.compile.
+        compile_requested: Whether most of what is trained is called through torch.compile.
         matmul_tf32: Whether it allowed TF32 for matrix products.
         loss_scaling: Whether a gradient scaler was at work.
         autocast: dtype autocast computed in, or "".

@@ -131,6 +131,10 @@ class StepEnds:
         made = (reference() for reference in self._made)
         return any(o is not None and self._brings_weights(o) for o in made)
 
+    def trained(self) -> list[torch.Tensor]:
+        """Return what the optimizers that stepped update."""
+        return [weight for optimizer in self._stepped for weight in _weights(optimizer)]
+
     def expects_another(self) -> bool:
         """Return whether a model that is called could be trained and no optimizer made so far does it."""
         if self._marker or not self._stepped:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from whichgpu.capture.patches import Patches
+from whichgpu.capture.script.compiled import Compiled
 from whichgpu.capture.script.evaluation import Evaluation
 from whichgpu.capture.script.seen import Interval, Seen
 from whichgpu.capture.script.stopped import Stopped
@@ -27,6 +28,7 @@ class ScriptWatch:
         in_backward: Whether a backward pass runs.
         in_optimizer: Whether an optimizer's step runs.
         evaluation: What answers calls of models without gradients.
+        compiled: What torch.compile is asked for, and what of it is called.
         called: Models called in training mode, with gradients or without.
         is_armed: Whether steps count; where they do not, the first one ends what runs.
         on_training_call: Called before a model is called with gradients.
@@ -55,6 +57,7 @@ class ScriptWatch:
         self._process = os.getpid()
         self._since = time.perf_counter()
         self.evaluation = Evaluation(self.seen)
+        self.compiled = Compiled()
         self._is_in_model = False
         # First tensors given to models in training since the last step ended, and those a backward pass has come to.
         self._inputs: list[torch.Tensor] = []
@@ -141,6 +144,8 @@ class ScriptWatch:
             return
         interval.training_calls += 1
         self._note_called(module)
+        if self.compiled.depth:
+            self.compiled.reach(module)
         self._note_trained()
         if interval.training_calls == 1 and not self.seen.intervals:
             # What came before is no part of a step, but for its first batch.
