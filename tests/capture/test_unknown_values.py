@@ -1,6 +1,7 @@
 """What a step is told when it asks for values the phantom GPU does not have."""
 
 import math
+import operator
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch.nn import functional
 
 from whichgpu.capture.made_up import MadeUp
 from whichgpu.capture.stand_in import EVENLY, HALF
+from whichgpu.errors import CaptureError
 
 pytestmark = pytest.mark.usefixtures("phantom")
 
@@ -200,3 +202,24 @@ def test_choices_that_decide_shapes_are_told_of(record):
 
     assert EVENLY not in record(counted).notes
     assert EVENLY in record(routed).notes
+
+
+def test_single_numbers_compare_as_those_that_are_read_back():
+    number, count = on_device(3).sum(), on_device(3).sum().long()
+    for compare in (operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne):
+        for other in (-1.0, 0.5, 1.0, 1e9):
+            assert bool(compare(number, other)) == compare(number.item(), other)
+        assert bool(compare(count, 3)) == compare(count.item(), 3)
+        assert bool(compare(number, torch.tensor(0.5, device="cuda"))) == compare(number.item(), 0.5)
+        assert bool(compare(number, number * 2)) == compare(number.item(), (number * 2).item())
+
+
+def test_a_fake_kernel_that_asks_for_values_is_refused_in_a_sentence():
+    library = torch.library.Library("whichgpu_test", "DEF")
+    try:
+        library.define("counted(Tensor x) -> Tensor")
+        library.impl("counted", lambda x: x.new_empty(int(x.sum().item())), "Meta")
+        with pytest.raises(CaptureError, match=r"whichgpu_test\.counted.* its fake kernel wants values"):
+            torch.ops.whichgpu_test.counted(on_device(3))
+    finally:
+        library._destroy()

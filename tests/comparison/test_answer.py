@@ -2,6 +2,7 @@ from dataclasses import replace
 
 from tests.report.examples import offer, resnet50, row, without_epochs
 from whichgpu.comparison.answer import answer
+from whichgpu.comparison.cells import fit_call
 
 
 def with_rows(*rows):
@@ -57,3 +58,20 @@ def test_of_several_as_fast_the_cheapest_is_named():
     assert fastest.startswith("Fastest: Good")
     assert fastest.endswith("(1 more is as fast within 5 %).")
     assert answer(with_rows(dear, good))[0].startswith("Cheapest and fastest: a rented Good")
+
+
+def test_a_step_predicted_far_too_slow_where_it_was_measured_gives_no_verdict():
+    slow = row("G", "G", 130.0, 120.0, 140.0, bound="host launch")
+    (sentence,) = answer(replace(with_rows(slow), reference_off=40.0))
+    assert sentence.startswith("Whether a GPU would help cannot be told: this CPU takes 1 min 58 s a step, predicted")
+    assert answer(replace(with_rows(slow), reference_off=2.0))[0].startswith("A GPU would not help")
+
+
+def test_the_command_that_tells_what_makes_it_fit_can_be_given():
+    comparison = resnet50()
+    assert fit_call(comparison, "T4") == 'whichgpu fit resnet50 --batch 256 --device "T4"'
+    script = replace(comparison.job, name="train.py", options={"step_ends_with": "optimizer"})
+    # What stands behind a script is the script's own.
+    assert fit_call(replace(comparison, job=script), "T4") == 'whichgpu fit --device "T4" train.py with its arguments'
+    module = replace(script, name="package.train")
+    assert fit_call(replace(comparison, job=module)) == "whichgpu fit -m package.train with its arguments"

@@ -31,7 +31,7 @@ _NOTHING = (
     "_host_emptyCache",
     *("_cuda_record_untuned_enable", "_cuda_tunableop_set_numerical_check_tolerances"),
 )
-_ANSWERS: dict[str, Any] = {
+ANSWERS: dict[str, Any] = {
     "_cuda_getDevice": 0,
     "_cuda_getDeviceCount": 1,
     "_cuda_exchangeDevice": 0,
@@ -75,7 +75,7 @@ _ANSWERS: dict[str, Any] = {
 
 def install(patches: Patches) -> None:
     """Answer the entry points a program comes upon, and let the others raise."""
-    answers = dict.fromkeys(_NOTHING) | _ANSWERS
+    answers = dict.fromkeys(_NOTHING) | ANSWERS
     for name in sorted(n for n in dir(torch._C) if n.startswith("_cuda_")):
         if name not in answers and name not in _HARMLESS:
             patches.set(torch._C, name, _refuse(name))

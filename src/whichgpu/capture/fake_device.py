@@ -184,6 +184,14 @@ class FakeDevice(TorchDispatchMode):  # type: ignore[misc]
                 f"The phantom GPU cannot tell the shape of what {traits.name} returns: it has no meta kernel. "
                 "An extension must register a fake kernel (torch.library.register_fake)."
             ) from error
+        except RuntimeError as error:
+            if not any(words in str(error) for words in ("FakeTensor", "meta tensors")):
+                raise
+            # What torch tells the author of an extension's kernel is of no use to who only calls it.
+            raise CaptureError(
+                f"The phantom GPU cannot tell the shape of what {traits.name} returns: its fake kernel wants values. "
+                "Choose another implementation for capturing, such as layers that are not quantized."
+            ) from error
 
     def _make(self, made: tuple[torch.Size, tuple[int, ...], torch.dtype]) -> PhantomTensor:
         shape, stride, dtype = made

@@ -13,8 +13,8 @@ import torch
 
 from whichgpu.capture.patches import Patches
 from whichgpu.capture.phantom_tensor import META, PhantomTensor, wrap
+from whichgpu.capture.placeholders import placeholder
 from whichgpu.capture.shadow import give_shadow, value_of
-from whichgpu.capture.special_ops import placeholder
 from whichgpu.errors import CaptureError
 
 LOCATION = "cuda:0"

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy
 import torch
 
 from whichgpu.capture.op_traits import traits_of
 from whichgpu.capture.phantom_tensor import META, KernelCall, PhantomTensor, wrap
+from whichgpu.capture.placeholders import placeholder, placeholder_of
 from whichgpu.capture.shadow import forget, give_shadow, is_small, value_of
-from whichgpu.units import MIB
 
 if TYPE_CHECKING:
     from whichgpu.capture.fake_device import FakeDevice
 
 aten = torch.ops.aten
-_LARGEST_ZEROED_BYTES = MIB
 Handler = Callable[["FakeDevice", Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
@@ -91,17 +88,6 @@ def _read_back(device: FakeDevice, source: PhantomTensor, kwargs: dict[str, Any]
     return out
 
 
-def placeholder(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
-    """Return what is read back of a tensor whose values are not known: a one alone, zeros in numbers."""
-    if math.prod(shape) == 1 and dtype.is_floating_point:
-        return torch.ones(shape, dtype=dtype)
-    if math.prod(shape) * dtype.itemsize < _LARGEST_ZEROED_BYTES:
-        return torch.zeros(shape, dtype=dtype)
-    # Memory NumPy has not written to takes no place: a whole model may be copied to the host.
-    raw = torch.from_numpy(numpy.zeros(math.prod(shape) * dtype.itemsize, dtype=numpy.uint8))
-    return raw.view(dtype).view(shape)
-
-
 @handles(aten.copy_.default)
 def _copy(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     target, source = args[:2]
@@ -137,8 +123,7 @@ def _item(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str
     device.placeholders_read += 1
     if source.dtype == torch.bool:
         return False
-    # One, for scripts divide by their loss and take its logarithm.
-    return 1.0 if source.dtype.is_floating_point else 0
+    return placeholder_of(source.dtype)
 
 
 @handles(aten._pin_memory.default)

@@ -9,7 +9,7 @@ from whichgpu.comparison.cells import fit_call, rough_duration, times
 from whichgpu.comparison.comparison import Comparison, Row
 from whichgpu.comparison.compiling import Compiling, sentence
 from whichgpu.comparison.loading import loading_answer
-from whichgpu.units import usd
+from whichgpu.units import duration, usd
 
 # Below this, a prediction cannot tell a gain from its own error.
 WORTH_IT = 1.2
@@ -17,6 +17,9 @@ WORTH_IT = 1.2
 AS_FAST = 1.05
 # Share of a step that torch.compile must save to be proposed to whom has not asked for it.
 _GAIN_TOLD = 0.1
+
+# Predicted so many times too slow where it was measured, a step is not the one that was predicted.
+_FAR_OFF = 5.0
 
 _WHY = {
     "compute": "arithmetic takes most of the step (peak FLOP/s decide)",
@@ -53,6 +56,13 @@ def _answer(comparison: Comparison) -> tuple[str, ...]:
     if not gpus:
         return _without_gpus(comparison, here)
     fastest, as_fast = _fastest(gpus)
+    off = comparison.reference_off
+    if fastest.speedup is not None and here is not None and fastest.speedup < WORTH_IT and (off or 0.0) > _FAR_OFF:
+        return (
+            f"Whether a GPU would help cannot be told: {here.label} takes {duration(here.step_s)} a step, predicted "
+            f"were {duration((off or 0.0) * here.step_s)}. The predicted step does more: a loop may go on until a "
+            "number gets small, and no prediction has numbers.",
+        )
     if fastest.speedup is not None and here is not None and fastest.speedup < WORTH_IT:
         verdict = "would not help" if fastest.speedup < 1 else "would hardly help"
         return (

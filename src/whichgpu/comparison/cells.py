@@ -158,14 +158,17 @@ def memory_line(comparison: Comparison) -> str:
         return ""
     line = "Memory: what nvidia-smi would show; the JSON has allocated and reserved beside it, and the interval."
     small = next((row for row in comparison.rows if row.fits is False), None)
-    return line if small is None else f'{line} What makes it fit: {fit_call(comparison)} --device "{small.label}".'
+    return line if small is None else f"{line} What makes it fit: {fit_call(comparison, small.label)}."
 
 
-def fit_call(comparison: Comparison) -> str:
-    """Return the command that tells what makes the job fit; the batch of a script stands among its own arguments."""
+def fit_call(comparison: Comparison, device: str = "") -> str:
+    """Return the command that tells what makes the job fit; what stands behind a script is the script's own."""
     job = comparison.job
-    batch = "" if "." in job.name else f" --batch {job.samples_per_step}"
-    return f"whichgpu fit {job.name}{batch}"
+    where = f' --device "{device}"' if device else ""
+    if "step_ends_with" not in job.options:
+        return f"whichgpu fit {job.name} --batch {job.samples_per_step}{where}"
+    target = job.name if job.name.endswith(".py") else f"-m {job.name}"
+    return f"whichgpu fit{where} {target} with its arguments"
 
 
 def price_line(comparison: Comparison) -> str:

@@ -90,6 +90,7 @@ def compare(
 
     today = date.today()
     rows = [measured_row(m, job, here, today) for m in measurements]
+    reference_off: float | None = None
     measured_cpu = next((r for r in rows if not r.accelerator), None)
     if measured_cpu is None:
         rows.append(_predicted_row(reference, here, today, THIS_CPU))
@@ -97,7 +98,9 @@ def compare(
     else:
         compiled = any(m.compiled for m in measurements if m.device == measured_cpu.device)
         beside = _prediction_beside(measured_cpu, counted, here, compiled)
-        checked = replace(measured_cpu, notes=(*measured_cpu.notes, *beside))
+        told_beside = () if beside is None else (prediction_note(measured_cpu, beside),)
+        reference_off = None if beside is None else beside.step_s / measured_cpu.step_s
+        checked = replace(measured_cpu, notes=(*measured_cpu.notes, *told_beside))
         rows = [checked if r is measured_cpu else r for r in rows]
         reference_step_s = measured_cpu.step_s
     told = estimates if is_torch else []
@@ -113,6 +116,7 @@ def compare(
         interval_level=reference.interval.level,
         notes=(*job.notes, *_left_out_note(left_out, wanted.name)),
         ignore_memory=ignore_memory,
+        reference_off=reference_off,
     )
     return replace(comparison, compiling=_compiling(comparison, told))
 
@@ -149,18 +153,17 @@ def _choose(devices: Sequence[Device | str] | None) -> list[_Choice]:
     return [_Choice(by_name[name], name in named) for name in dict.fromkeys(c.device.name for c in asked)]
 
 
-def _prediction_beside(measured: Row, counted: CountedJob, here: Device, compiled: bool) -> tuple[str, ...]:
-    """Return what would have been predicted for this machine's CPU; nothing if its precision cannot be derived."""
+def _prediction_beside(measured: Row, counted: CountedJob, here: Device, compiled: bool) -> Estimate | None:
+    """Return what would have been predicted for this machine's CPU; None if its precision cannot be derived."""
     try:
         graph = counted.job.graph
         is_other = compiled != (graph.mode == "fused")
         ran = counted
         if is_other:
             ran = CountedJob(replace(counted.job, graph=replace(graph, mode="fused" if compiled else "eager")))
-        predicted = estimate(ran, here, precision=measured.precision, allow_fallback=True)
+        return estimate(ran, here, precision=measured.precision, allow_fallback=True)
     except PrecisionError:
-        return ()
-    return (prediction_note(measured, predicted),)
+        return None
 
 
 def _predicted_row(estimate: Estimate, device: Device, today: date, label: str) -> Row:

@@ -173,6 +173,7 @@ class Comparison:
         notes: What holds for all rows, such as devices left out and why.
         ignore_memory: Whether rows whose device has too little memory tell their times all the same.
         compiling: Whether torch.compile pays; None where no GPU was compared.
+        reference_off: What was predicted for the reference over what was measured; None where it was not measured.
     """
 
     job: JobSummary
@@ -182,6 +183,7 @@ class Comparison:
     notes: tuple[str, ...] = ()
     ignore_memory: bool = False
     compiling: Compiling | None = None
+    reference_off: float | None = None
 
     def withholds(self, row: Row) -> bool:
         """Return whether the times of `row` are of a step that would never run."""

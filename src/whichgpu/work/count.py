@@ -56,7 +56,7 @@ class GraphWork:
         counts: The calls.
         order: Indices into `counts` in the order the step makes the calls, `ENTER` where it enters compiled code,
             `REPLAY` where it starts a CUDA graph.
-        compiled_ops: Ops of the eager step that were compiled.
+        compiled_ops: Ops of the eager step that were compiled, each program once.
     """
 
     counts: tuple[OpCount, ...]

@@ -437,3 +437,15 @@ def test_a_machine_that_others_keep_busy_is_told_of(monkeypatch):
     assert note.startswith("Other programs kept 1.8 of 2 processors busy") and note.endswith(
         "--no-cache measures again."
     )
+
+
+def test_libraries_that_look_for_cuda_s_functions_find_them_where_a_gpu_is_pretended(script, real):
+    text = START + "import torch._C\nassert torch._C._cuda_getCurrentRawStream(0) == 0\n"
+    outcome = real(script(text + LOOP), pretends_cuda=True)
+    assert outcome.status == "done", outcome.traceback
+
+
+def test_an_error_s_line_that_only_announces_one_goes_on_with_the_next(script, phantom):
+    text = 'raise RuntimeError("Failed to import x because of the following error:\\nno module y\\nand so on")\n'
+    outcome = phantom(script(text))
+    assert outcome.error == "RuntimeError: Failed to import x because of the following error: no module y"

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from whichgpu.graph import Graph, Op, Tensor
+from whichgpu.graph.rewrite import update_begins
 from whichgpu.work import MATRIX_KINDS, count_graph
 from whichgpu.workloads import workload, workload_names
 
@@ -86,3 +87,13 @@ def test_repeated_ops_count_as_often_as_they_run():
     x, y = Tensor((1024,), "float32", None, 0), Tensor((1024,), "float32", None, 1)
     graph = Graph((Op("aten.relu.default", {"self": x}, (y,), repeat=7),), mode="fused")
     assert count_graph(graph).launches == 7
+
+
+def test_micro_batches_are_compiled_once():
+    graph = workload("bert-base", batch=2).graph
+    end = update_begins(graph)
+    twice = replace(graph, ops=(*graph.ops[:end], *graph.ops), mode="fused")
+    one, both = count_graph(replace(graph, mode="fused")), count_graph(twice)
+    assert both.compiled_calls == 2 * one.compiled_calls
+    # The first pass keeps some more for the second one, which overwrites it.
+    assert both.compiled_ops < 1.2 * one.compiled_ops

@@ -159,7 +159,10 @@ def _failed(outcome: PassOutcome, error: BaseException) -> PassOutcome:
 def _last_line(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"it left with exit code {error.code}" if isinstance(error.code, int) else str(error.code)
-    return traceback.format_exception_only(error)[-1].strip()
+    told = traceback.format_exception_only(error)[-1].strip()
+    first, _, more = told.partition("\n")
+    # Where the first line only announces what went wrong, that stands in the next one.
+    return f"{first} {more.strip().partition(chr(10))[0]}" if first.endswith(":") and more else told
 
 
 def own_traceback(error: BaseException) -> str:

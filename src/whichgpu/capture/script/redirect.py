@@ -16,6 +16,7 @@ import torch._dynamo  # looks at torch.cuda when it is first imported
 from torch.utils import _device
 
 from whichgpu.capture.device_class import device_class
+from whichgpu.capture.driver_calls import ANSWERS
 from whichgpu.capture.patches import Patches
 
 CPU = torch.device("cpu")
@@ -208,6 +209,11 @@ def _install_cuda(patches: Patches, pretends: bool) -> None:
             )
         ),
     }
+    if pretends:
+        # What a build of torch for CPUs has no name for, and libraries look for where they are told of a GPU.
+        for name, value in ANSWERS.items():
+            if not hasattr(torch._C, name):
+                patches.set(torch._C, name, _answer(value))
     for package in ("torch.cuda", "torch.accelerator"):
         for name in sorted(sys.modules):
             if name != package and not name.startswith(f"{package}."):

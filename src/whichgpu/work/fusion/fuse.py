@@ -39,14 +39,18 @@ def fuse_graph(graph: Graph, on_unknown: OnUnknown = "bound") -> GraphWork:
                 calls.launch(launch)
         if index in eager:
             calls.call(op)
-    return calls.work(compiled_ops=len(graph.ops) - len(eager))
+    # What runs once more, such as every micro-batch of a step after the first, is compiled already.
+    programs = {tuple(op.signature for op in graph.ops[r.start : r.end]): r for r in regions}
+    compiled_ops = sum(sum(i not in eager for i in range(r.start, r.end)) for r in programs.values())
+    return calls.work(compiled_ops=compiled_ops)
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """What a compiled region launches, in order, and the index of its first op."""
+    """What a compiled region launches, in order, and the indices of its ops: `start` to `end`, which is left out."""
 
     start: int
+    end: int
     launches: list[Launch]
 
 
@@ -72,7 +76,7 @@ def compile_graph(graph: Graph) -> tuple[list[Compiled], set[int]]:
         programs.append(build.program)
     # Only now is it known what later regions need.
     launches = [launches_of(program, group_nodes(program)) for program in programs]
-    return [Compiled(r.start, found) for r, found in zip(uses.regions, launches, strict=True)], eager
+    return [Compiled(r.start, r.end, found) for r, found in zip(uses.regions, launches, strict=True)], eager
 
 
 def _lies_channels_last(graph: Graph) -> bool:
