@@ -57,6 +57,13 @@ def test_one_file_for_two_things_is_refused(run, tmp_path):
     assert_refused(run("fit", "mnist", "--device", "T4", "--picture", lost), "no folder")
 
 
+def test_a_format_it_has_not_is_refused_before_the_work(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("whichgpu.fit.fit", None)
+    done = run("fit", "mnist", "--device", "T4", "-o", tmp_path / "fit.csv", "--picture", tmp_path / "fit.svg")
+    assert_refused(done, "has no format csv", "table or json")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_device_named_twice_is_told_once(run):
     done = run("fit", "mnist", "--device", "T4", "--device", "Tesla T4", "--no-confirm")
     assert done.code == 0

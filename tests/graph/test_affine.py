@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.graph.jobs import linear_job
 from whichgpu.errors import GraphError
-from whichgpu.graph import job_from_document, job_to_document
+from whichgpu.graph import Graph, Job, Op, Tensor, job_from_document, job_to_document
 from whichgpu.graph.affine import evaluate, merge
 
 numbers = st.integers(-(10**12), 10**12)
@@ -40,3 +41,22 @@ def test_a_job_made_from_two_is_the_job_at_a_third() -> None:
 def test_what_is_not_affine_is_refused_with_its_place(first: object, second: object, where: str) -> None:
     with pytest.raises(GraphError, match="not affine in its batch: at " + where):
         merge(first, 11, second, 13)
+
+
+def test_documents_of_two_batches_share_what_is_alike_at_both():
+    def job(rows):
+        wide, square = Tensor((rows, 4), "float32"), Tensor((4, 4), "float32")
+        ops = (Op("aten.relu.default", {"self": wide}, (wide,)), Op("aten.relu.default", {"self": square}, (square,)))
+        return Job("a", Graph(ops), rows, precision="fp32")
+
+    two, four = job(2), job(4)
+    with pytest.raises(GraphError, match="not affine"):
+        merge(job_to_document(two), 2, job_to_document(four), 4)
+    template = merge(job_to_document(two, four), 2, job_to_document(four, two), 4)
+    assert job_from_document(evaluate(template, 9)).graph == job(9).graph
+    other = replace(two, graph=Graph(two.graph.ops[:1]))
+    with pytest.raises(GraphError, match="1 ops at the one batch and 2"):
+        job_to_document(other, two)
+    renamed = replace(two, graph=Graph((replace(two.graph.ops[0], name="aten.tanh.default"), two.graph.ops[1])))
+    with pytest.raises(GraphError, match=r"tanh\.default at the one batch and aten\.relu\.default"):
+        job_to_document(renamed, two)

@@ -81,6 +81,9 @@ def fit(
     from whichgpu.memory import AllocatorOptions
 
     place = Output(output)
+    chosen = form.value if form else place.default_format
+    if chosen not in ("table", "json"):
+        raise OptionError(f"whichgpu fit has no format {chosen}; expected table or json.")
     drawing = None if picture is None else _drawing(picture)
     options = AllocatorOptions.parse(alloc_conf)
     devices = _devices(device or [], device_file or [])
@@ -105,18 +108,14 @@ def fit(
     found = [fit_job(family, each, options, confirm=single and not no_confirm) for each in devices]
     if drawing is not None and picture is not None:
         Output(picture, "--picture").write(drawing(found[0]))
-    place.write(_text(found, form.value if form else place.default_format, place))
+    place.write(_text(found, chosen, place))
 
 
 def _text(found: list[Fit], form: str, place: object) -> str:
-    from whichgpu.errors import OptionError
-
     if form == "json":
         from whichgpu.fit.document import fits_to_json
 
         return fits_to_json(found)
-    if form != "table":
-        raise OptionError(f"whichgpu fit has no format {form}; expected table or json.")
     from whichgpu.cli.output import Output
     from whichgpu.report.fit_form import render_fit, render_fits
 

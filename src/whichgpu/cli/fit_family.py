@@ -64,6 +64,8 @@ def family_of_script(call: ScriptCall, options: ScriptOptions, batch_option: str
         ScriptError: If no step of the script was seen.
         OptionError: If `batch_option` is given and the script's batch does not follow it.
     """
+    from whichgpu.capture.script.epoch import ASK_STEPS
+    from whichgpu.capture.script.job_of import COMPILED
     from whichgpu.capture.script.passes import NOT_ASKED
     from whichgpu.cli.script_job import run
     from whichgpu.fit import CapturedTwice, Fixed
@@ -71,7 +73,8 @@ def family_of_script(call: ScriptCall, options: ScriptOptions, batch_option: str
 
     def job_of(changed: ScriptCall, autocast: str = "") -> Job:
         job = run(changed, replace(options, autocast=autocast), use_cache=use_cache).job
-        return replace(job, notes=tuple(note for note in job.notes if note != NOT_ASKED))
+        # These speak of times over an epoch, and of options that are for comparing.
+        return replace(job, notes=tuple(note for note in job.notes if note not in (NOT_ASKED, ASK_STEPS, COMPILED)))
 
     def half_of(precision: str) -> str:
         """Return the dtype of autocast that is put around the script; "" for its own precision."""
@@ -98,27 +101,29 @@ def family_of_script(call: ScriptCall, options: ScriptOptions, batch_option: str
             at_its_batch,
         )
     name, value = found
-    other = max(value // 2, 1) if value > 3 else value + 1
-    tell(f"capturing {call.name} once more with {name} {other}, for the largest batch")
-    try:
-        second = job_of(_with(call, name, other))
-    except WhichGpuError as error:
-        return Fixed(first, f"{call.name} could not be captured with {name} {other}: {error}", at_its_batch)
+    # One sample goes through other operators than more do, and would be no point of their line.
+    others = [max(value // 2, 2)] if value > 3 else [value + 1, *[value + 2] * (value == 1)]
     factor = first.samples_per_step / value
-    if second.samples_per_step != round(other * factor):
-        words = (
-            f"with {name} {value} a step has {first.samples_per_step} samples, with {other} {second.samples_per_step}"
-        )
-        if batch_option:
-            raise OptionError(f"--batch-option {name}: {words}. Name the option that decides the batch.")
-        why = f"{call.name} is known at this batch alone: {words}. Name its option: --batch-option NAME."
-        return Fixed(first, why, at_its_batch)
+    further: list[Job] = []
+    for other in others:
+        tell(f"capturing {call.name} once more with {name} {other}, for the largest batch")
+        try:
+            further.append(job_of(_with(call, name, other)))
+        except WhichGpuError as error:
+            return Fixed(first, f"{call.name} could not be captured with {name} {other}: {error}", at_its_batch)
+        samples = further[-1].samples_per_step
+        if samples != round(other * factor):
+            words = f"with {name} {value} a step has {first.samples_per_step} samples, with {other} {samples}"
+            if batch_option:
+                raise OptionError(f"--batch-option {name}: {words}. Name the option that decides the batch.")
+            why = f"{call.name} is known at this batch alone: {words}. Name its option: --batch-option NAME."
+            return Fixed(first, why, at_its_batch)
 
     def capture(batch: int, precision: str) -> Job:
         return job_of(_with(call, name, max(round(batch / factor), 1)), half_of(precision))
 
     try:
-        return CapturedTwice(first, second, capture)
+        return CapturedTwice(first, further[0], capture, *further[1:])
     except OptionError as error:
         return Fixed(first, str(error), at_its_batch)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from functools import partial
@@ -40,6 +41,7 @@ class Search:
         self._device = device
         self._options = options
         self._now = now
+        self._units = -(-family.batch // family.unit)
         self._graph = family.at(family.batch, family.precision).graph
         self._normalizes = any(op.base_name in _BATCH_NORM for op in self._graph.ops)
 
@@ -71,10 +73,10 @@ class Search:
         yield Plan(optimizer="eight bits")
         yield Plan(optimizer="host")
         yield Plan(adapters=True)
-        shares = [n for n in _PROCESSES if n <= self._family.batch]
+        shares = [n for n in _PROCESSES if n <= self._units]
         for surely in (False, True):
             for found in (
-                self._fewest(lambda k: Plan(micro_batches=k), _counts(self._family.batch), surely),
+                self._fewest(lambda k: Plan(micro_batches=k), _counts(self._units), surely),
                 self._fewest(lambda n: Plan(processes=n), shares, surely),
             ):
                 if found is not None:
@@ -93,13 +95,13 @@ class Search:
         ]
         for base in bases:
             yield base
-            micro = self._fewest(partial(_in_micro_batches, base), _counts(self._family.batch))
+            micro = self._fewest(partial(_in_micro_batches, base), _counts(self._units))
             if micro is not None:
                 yield micro
         sharded = Plan(checkpointed=True, processes=_PROCESSES[-1])
-        if self._family.batch >= _PROCESSES[-1]:
+        if self._units >= _PROCESSES[-1]:
             yield sharded
-            micro = self._fewest(partial(_in_micro_batches, sharded), _counts(self._family.batch // _PROCESSES[-1]))
+            micro = self._fewest(partial(_in_micro_batches, sharded), _counts(self._units // _PROCESSES[-1]))
             if micro is not None:
                 yield micro
 
@@ -172,7 +174,8 @@ class Search:
             names.append(f"FSDP over {plan.processes} GPUs")
             hows.append(f"torch.distributed.fsdp.fully_shard, {micro:,} sample{'s' * (micro != 1)} each")
         if plan.micro_batches > 1:
-            names.append(f"{plan.micro_batches:,} micro-batches of {micro:,}")
+            parts = plan.micro_batches * self._family.unit
+            names.append(f"{parts:,} micro-batches of {micro // self._family.unit:,}")
             hows.append("backward for each, optimizer.step() after the last")
         if self._normalizes and plan.checkpointed:
             alters.append("batch norm's averages move twice a step")
@@ -208,7 +211,8 @@ def _holds(plan: Plan, less: Plan) -> bool:
 
 def _counts(batch: int) -> list[int]:
     """Return into how many micro-batches a batch may be split: evenly where possible, down to one sample each."""
-    even = [k for k in range(2, batch + 1) if batch % k == 0]
+    small = [k for k in range(1, math.isqrt(batch) + 1) if batch % k == 0]
+    even = sorted({k for divisor in small for k in (divisor, batch // divisor)} - {1})
     if len(even) > 1 or batch < 2:
         return even
-    return sorted({2, 3, 4, 6, 8, 12, 16, 24, 32, batch} & set(range(2, batch + 1)))
+    return [k for k in sorted({2, 3, 4, 6, 8, 12, 16, 24, 32, batch}) if k <= batch]

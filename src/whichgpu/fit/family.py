@@ -28,6 +28,7 @@ class Family(ABC):
         precision: What it trains in.
         precisions: All it is known in.
         fixed: Why its batch cannot be changed, with what to do about it; "" if it can.
+        unit: Its batch is a whole multiple of this: the micro-batches its step has already.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Family(ABC):
     precision: str
     precisions: tuple[str, ...]
     fixed: str = ""
+    unit: int = 1
 
     @abstractmethod
     def at(self, batch: int, precision: str) -> Job:
@@ -87,24 +89,28 @@ class CapturedTwice(Family):
         first: The job as asked for.
         second: The same job at another batch.
         capture: Captures it at a third, or under autocast; None if that cannot be done.
+        third: The same job at one more batch, where the line shall go through that one and `second`: a step of one
+            sample is not quite like those of more.
 
     Raises:
         OptionError: If the two differ in more than sizes, or not in their batch.
     """
 
-    def __init__(self, first: Job, second: Job, capture: Capture | None = None) -> None:
+    def __init__(self, first: Job, second: Job, capture: Capture | None = None, third: Job | None = None) -> None:
         self.name = first.name
         self.batch = first.samples_per_step
         self.precision = first.precision
         self.precisions = _precisions(first, capture)
+        self.unit = _unit(first, second)
         self._first = {first.precision: first}
-        self._other = second.samples_per_step
+        ends = (first if third is None else third, second)
+        self._ends = (ends[0].samples_per_step, ends[1].samples_per_step)
         self._capture = capture
-        if self._other == self.batch:
+        if len({self.batch, *self._ends}) < (2 if third is None else 3):
             raise OptionError(
-                f"{first.name}: both captures have {self._other} samples a step; the second must be at another batch."
+                f"{first.name}: both captures have {self.batch} samples a step; the second must be at another batch."
             )
-        self._documents = {first.precision: self._line(first, second)}
+        self._documents = {first.precision: self._line(*ends)}
 
     def at(self, batch: int, precision: str) -> Job:
         """Return the job at `batch`; in another precision than its own it is captured anew when first asked for."""
@@ -114,9 +120,9 @@ class CapturedTwice(Family):
         if batch == self.batch:
             return first
         if precision not in self._documents:
-            second = _under_autocast(self._capture, self._other, precision)
-            self._documents[precision] = self._line(first, second)
-        found = job_from_document(evaluate(self._documents[precision], batch))
+            ends = (first if at == self.batch else _under_autocast(self._capture, at, precision) for at in self._ends)
+            self._documents[precision] = self._line(*ends)
+        found = job_from_document(evaluate(self._documents[precision], -(-batch // self.unit)))
         return replace(found, options=first.options)
 
     def captured(self, batch: int) -> Job | None:
@@ -124,16 +130,27 @@ class CapturedTwice(Family):
         return None if self._capture is None else self._capture(batch, self.precision)
 
     def _line(self, first: Job, second: Job) -> Any:
-        """Return the document through two captures."""
+        """Return the document through two captures; its number is the samples of a micro-batch."""
         # What a reader is told may differ in numbers that mean nothing here.
-        plain = [job_to_document(replace(j, notes=(), options={}, samples_per_epoch=None)) for j in (first, second)]
+        plain = [replace(j, notes=(), options={}, samples_per_epoch=None) for j in (first, second)]
+        at = [j.samples_per_step // self.unit for j in plain]
         try:
-            return merge(plain[0], self.batch, plain[1], self._other)
+            return merge(job_to_document(*plain), at[0], job_to_document(*reversed(plain)), at[1])
         except GraphError as error:
             raise OptionError(
-                f"{first.name}: what it needs at other batches cannot be told from captures at {self.batch} and "
-                f"{self._other} samples. {error}"
+                f"{first.name}: what it needs at other batches cannot be told from captures at "
+                f"{first.samples_per_step:,} and {second.samples_per_step:,} samples, whose steps differ in more than "
+                f"sizes. Other batches may do: one of few samples is not always like a large one. ({error})"
             ) from error
+
+
+def _unit(first: Job, second: Job) -> int:
+    """Return the micro-batches of a step, where both batches are whole multiples of as many; else 1."""
+    counts = {job.options.get("micro_batches", 1) for job in (first, second)}
+    (count, *others) = counts
+    if others or not isinstance(count, int) or count < 1:
+        return 1
+    return count if not any(job.samples_per_step % count for job in (first, second)) else 1
 
 
 class Fixed(Family):

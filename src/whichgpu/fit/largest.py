@@ -13,8 +13,6 @@ from whichgpu.memory import AllocatorOptions
 
 # Above this nobody's batch lies.
 _MOST = 1_000_000
-# Where batches are told exactly; above, to one part in so many.
-_EXACT, _PARTS = 4096, 1024
 # Downwards from the largest batch in steps of one part in so many, until one fits surely.
 _STEPS_DOWN = 16
 # A fresh capture and the straight line may differ by rounding; by more than this, the line is not to be trusted.
@@ -57,49 +55,52 @@ def largest_batch(
     Raises:
         OptionError: If the batch of the job is fixed.
     """
+    # All is counted in units of the batch here.
     known: dict[int, Outcome] = {}
+    unit = family.unit
 
-    def fits(batch: int) -> bool:
-        if batch not in known:
-            known[batch] = carried_out(family, Plan(), device, options, batch, is_timed=False)
-        return known[batch].memory.fits is True
+    def fits(count: int) -> bool:
+        if count not in known:
+            known[count] = carried_out(family, Plan(), device, options, count * unit, is_timed=False)
+        return known[count].memory.fits is True
 
     data = family.at(family.batch, family.precision).samples_per_epoch
-    most = _MOST if data is None else min(max(data, family.batch), _MOST)
-    low, high = _bracket(family, fits, known, most)
-    while high - low > max(1, low // _PARTS if low > _EXACT else 1):
+    start = -(-family.batch // unit)
+    most = _MOST if data is None else min(max(data // unit, start), _MOST)
+    low, high = _bracket(start, fits, known, most)
+    while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     if low == 0:
         return Largest(0, None, "")
-    said = _confirmed(family, low, known[low], device, options) if confirm else "Not captured anew to confirm it."
+    batch = low * unit
+    said = _confirmed(family, batch, known[low], device, options) if confirm else "Not captured anew to confirm it."
     return Largest(
-        batch=low,
-        outcome=carried_out(family, Plan(), device, options, low),
+        batch=batch,
+        outcome=carried_out(family, Plan(), device, options, batch),
         confirmation=said,
-        sure=_sure(low, fits, known),
-        ends_data=low == data,
+        sure=_sure(low, fits, known) * unit,
+        ends_data=data is not None and low == data // unit,
     )
 
 
-def _sure(batch: int, fits: Callable[[int], bool], known: dict[int, Outcome]) -> int:
+def _sure(largest: int, fits: Callable[[int], bool], known: dict[int, Outcome]) -> int:
     """Return the largest batch whose interval fits, found by halving between 0 and the largest that fits."""
-    low, high = 0, batch + 1
+    low, high = 0, largest + 1
     # The interval's upper end is a fixed share above the guess, so that the answer lies a little below.
-    at = batch
-    while high - low > max(1, low // _PARTS if low > _EXACT else 1):
+    at = largest
+    while high - low > 1:
         fits(at)
         low, high = (low, at) if known[at].memory.is_close else (at, high)
         at = max(low + 1, high - max(1, high // _STEPS_DOWN)) if low == 0 else (low + high) // 2
     return low
 
 
-def _bracket(family: Family, fits: Callable[[int], bool], known: dict[int, Outcome], most: int) -> tuple[int, int]:
+def _bracket(start: int, fits: Callable[[int], bool], known: dict[int, Outcome], most: int) -> tuple[int, int]:
     """Return a batch that fits and one that does not, near each other; 0 stands for none that fits.
 
     `most` and the next stand for all that are larger.
     """
-    start = family.batch
     if not fits(start) and not fits(1):
         return 0, 1
     other = 1 if not fits(start) else 2 * start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -23,6 +24,8 @@ from whichgpu.memory.parallel import per_process, sharded
 from whichgpu.memory.replay import replay
 
 _FLOAT32_LOSSES = frozenset({"aten._log_softmax", "aten._log_softmax_backward_data"})
+# Micro-batches whose calls are laid out one by one to tell their time; what more of them take is a straight line.
+_LAID_OUT = 32
 _ALL_BFLOAT16 = "in bf16 all but the loss is bfloat16; a model that computes its norms in float32 needs more"
 Optimizer = Literal["", "fused", "one by one", "eight bits", "host"]
 
@@ -110,17 +113,22 @@ def carried_out(
         if processes > 1:
             raise NotApplicable
         graph, processes = sharded(graph, plan.processes), plan.processes
-    if plan.micro_batches > 1:
-        graph = accumulated(graph, plan.micro_batches)
+    parts, whole_graph = plan.micro_batches, graph
+    if parts > 1:
+        graph = accumulated(whole_graph, min(parts, _LAID_OUT))
     memory = GraphMemory(graph, options, processes).on(device)
     if not is_timed:
         return Outcome(plan, memory, None)
     # Without storages: memory is known already, and need not be worked out once more.
     timed = replace(job, graph=replace(graph, storages=()), samples_per_step=whole, precision=precision)
-    try:
-        step_s: float | None = estimate(timed, device).step_s
-    except WhichGpuError:
-        step_s = None
+    step_s: float | None = None
+    with suppress(WhichGpuError):
+        laid_out_s = estimate(timed, device).step_s
+        step_s = laid_out_s
+        if parts > _LAID_OUT:
+            fewer = replace(timed, graph=replace(accumulated(whole_graph, _LAID_OUT // 2), storages=()))
+            each_s = (laid_out_s - estimate(fewer, device).step_s) / (_LAID_OUT - _LAID_OUT // 2)
+            step_s = laid_out_s + (parts - _LAID_OUT) * each_s
     assumed: tuple[str, ...] = () if precision in family.precisions else (_ALL_BFLOAT16,)
     if step_s is not None and plan.processes > 1:
         step_s, link = transfer.sharded_step_s(step_s, job.graph, device, plan.processes)

@@ -17,9 +17,9 @@ from typing import Any, cast
 
 from whichgpu.errors import GraphError, SchemaError
 from whichgpu.graph.check import check
-from whichgpu.graph.graph import STORAGE_KINDS, Graph, Mode, Storage
+from whichgpu.graph.graph import STORAGE_KINDS, Graph, Mode, Storage, StorageKind
 from whichgpu.graph.job import Job
-from whichgpu.graph.op import PHASES, Attribute, Input, Op
+from whichgpu.graph.op import PHASES, Attribute, Input, Op, Phase
 from whichgpu.graph.tensor import Tensor
 
 SCHEMA = "whichgpu.job"
@@ -47,26 +47,39 @@ def check_schema(document: object, kind: str, version: int) -> Document:
     return document
 
 
-def job_to_document(job: Job) -> Document:
-    """Return the JSON form of `job`, made of dicts, lists, strings and numbers only."""
-    tensors: dict[Tensor, int] = {}
+def job_to_document(job: Job, beside: Job | None = None) -> Document:
+    """Return the JSON form of `job`, made of dicts, lists, strings and numbers only.
+
+    Args:
+        job: The job.
+        beside: The same job at another batch, if the two documents are to differ in numbers alone: tensors and calls
+            that are alike in this one, by chance, and not in that one, are then written apart.
+
+    Raises:
+        GraphError: If the ops of `beside` are others.
+    """
+    tensors: dict[tuple[Tensor, Tensor], int] = {}
     calls: dict[tuple[object, ...], int] = {}
     call_forms: list[list[Any]] = []
     modules: dict[str, int] = {}
 
-    def tensor_index(tensor: Tensor | None) -> int | None:
-        return None if tensor is None else tensors.setdefault(tensor, len(tensors))
+    def tensor_index(tensor: Tensor | None, other: Tensor | None) -> int | None:
+        if tensor is None or other is None:
+            return None
+        return tensors.setdefault((tensor, other), len(tensors))
 
     ops = []
-    for op in job.graph.ops:
-        key = op.signature
+    for op, twin in _side_by_side(job, job if beside is None else beside):
+        key = op.signature if twin is op else (op.signature, twin.signature)
         if key not in calls:
             calls[key] = len(calls)
             inputs = {
-                name: tensor_index(v) if isinstance(v, Tensor) else [tensor_index(t) for t in v]
-                for name, v in op.inputs.items()
+                name: tensor_index(v, w)
+                if isinstance(v, Tensor) and isinstance(w, Tensor)
+                else [tensor_index(t, u) for t, u in zip(_listed(v), _listed(w), strict=True)]
+                for (name, v), w in zip(op.inputs.items(), twin.inputs.values(), strict=True)
             }
-            outputs = [tensor_index(t) for t in op.outputs]
+            outputs = [tensor_index(t, u) for t, u in zip(op.outputs, twin.outputs, strict=True)]
             call_forms.append([op.name, inputs, outputs, {k: to_plain(v) for k, v in op.attributes.items()}])
         storages = [t.storage for t in (*op.input_tensors(), *op.output_tensors())]
         module = modules.setdefault(op.module, len(modules))
@@ -86,13 +99,38 @@ def job_to_document(job: Job) -> Document:
         "phases": list(PHASES),
         "modules": list(modules),
         "tensors": [
-            [t.dtype, list(t.shape)] if t.stride is None else [t.dtype, list(t.shape), list(t.stride)] for t in tensors
+            [t.dtype, list(t.shape)] if t.stride is None else [t.dtype, list(t.shape), list(t.stride)]
+            for t, _ in tensors
         ],
         "calls": call_forms,
         "ops": ops,
         "storages": [[s.nbytes, STORAGE_KINDS.index(s.kind), s.allocated_at, s.freed_at] for s in job.graph.storages],
         "storage_kinds": list(STORAGE_KINDS),
     }
+
+
+def _side_by_side(job: Job, beside: Job) -> Iterator[tuple[Op, Op]]:
+    """Yield each op with that of the same job at another batch."""
+    if beside is job:
+        yield from ((op, op) for op in job.graph.ops)
+        return
+    here, there = job.graph.ops, beside.graph.ops
+    for index, (op, twin) in enumerate(zip(here, there, strict=False)):
+        if _frame(op) != _frame(twin):
+            raise GraphError(f"Op {index} is {op.name} at the one batch and {twin.name} at the other, or takes others.")
+        yield op, twin
+    if len(here) != len(there):
+        raise GraphError(f"The step has {len(here):,} ops at the one batch and {len(there):,} at the other.")
+
+
+def _frame(op: Op) -> tuple[object, ...]:
+    """Return what is the same of an op at every batch."""
+    inputs = [(name, [t is None for t in _listed(value)]) for name, value in op.inputs.items()]
+    return op.name, inputs, [t is None for t in op.outputs]
+
+
+def _listed(value: Input) -> tuple[Tensor | None, ...]:
+    return (value,) if isinstance(value, Tensor) else value
 
 
 def job_from_document(document: object) -> Job:
@@ -136,7 +174,9 @@ def _read(form: Document) -> Job:
         )
         for name, inputs, outputs, attributes in form["calls"]
     ]
-    phases, modules, kinds = form["phases"], form["modules"], form["storage_kinds"]
+    modules = [read_text(name) for name in form["modules"]]
+    phases = cast("list[Phase]", [read_text(name) for name in form["phases"]])
+    kinds = cast("list[StorageKind]", [read_text(name) for name in form["storage_kinds"]])
     ops: list[Op] = []
     for call, phase, module, repeat, storages in form["ops"]:
         name, inputs, outputs, attributes = calls[_index(call)]

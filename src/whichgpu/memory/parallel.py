@@ -33,7 +33,7 @@ def per_process(job: Job) -> tuple[Graph, int]:
         return job.graph, 1
     if size > 1 and _SHARDING & set(wrappers):
         return sharded(job.graph, size), size
-    if size > 1 and _BUCKETED in wrappers:
+    if _BUCKETED in wrappers:  # in a group of one, too
         return bucketed(job.graph), size
     return job.graph, size
 

@@ -19,9 +19,10 @@ _FP32_BYTES = 4
 _TILE = 4
 _HALVES = frozenset({"float16", "bfloat16"})
 # What cuBLAS is given once by PyTorch for each thread that multiplies: forward and backward are two.
-# Source: aten/src/ATen/cuda/CublasHandlePool.cpp, parseChosenWorkspaceSize, torch 2.11 to 2.13.
+# Source: aten/src/ATen/cuda/CublasHandlePool.cpp, parseChosenWorkspaceSize, torch 2.11 to 2.13; from Hopper on more.
 _CUBLAS_BYTES = (2 * 4096 + 8 * 16) * KIB
-_CUBLAS_HOPPER_BYTES = 32 * MIB
+_CUBLAS_LARGE_BYTES = 32 * MIB
+_LARGE = ("9.", "10.", "12.")
 _HIPBLAS_BYTES = 32 * MIB
 _HIPBLAS_LARGE_BYTES = 128 * MIB  # gfx94, gfx95
 _MATMULS = frozenset({"aten.mm", "aten.addmm", "aten.bmm", "aten.baddbmm", "aten.dot", "aten.mv", "aten.addmv"})
@@ -94,7 +95,7 @@ def _cublas_bytes(device: Device) -> int:
         return _HIPBLAS_LARGE_BYTES if device.compute_capability.startswith(("gfx94", "gfx95")) else _HIPBLAS_BYTES
     if device.vendor != "NVIDIA":
         return 0
-    return _CUBLAS_HOPPER_BYTES if device.compute_capability == "9.0" else _CUBLAS_BYTES
+    return _CUBLAS_LARGE_BYTES if device.compute_capability.startswith(_LARGE) else _CUBLAS_BYTES
 
 
 def _convolution(op: Op) -> int:

@@ -4,6 +4,7 @@ import pytest
 
 from whichgpu.capture.script import ScriptCall
 from whichgpu.capture.script.launcher import ENVIRONMENT, launch_of
+from whichgpu.errors import OptionError
 
 
 @pytest.fixture(autouse=True)
@@ -45,3 +46,13 @@ def test_what_stands_in_accelerates_configuration(tmp_path):
     (tmp_path / "hf" / "accelerate").mkdir(parents=True)
     (tmp_path / "run.yaml").rename(tmp_path / "hf" / "accelerate" / "default_config.yaml")
     assert launch_of(ScriptCall("accelerate", ("launch", "t.py"), folder=str(tmp_path))).processes == 4
+
+
+@pytest.mark.parametrize("count", ["0", "x", "-2"])
+def test_a_number_of_processes_that_is_none(count):
+    with pytest.raises(OptionError, match=rf"--nproc-per-node {count}: expected a number above 0"):
+        launch_of(ScriptCall("torchrun", ("--nproc-per-node", count, "train.py")))
+
+
+def test_as_many_processes_as_there_are_gpus_is_one():
+    assert launch_of(ScriptCall("torchrun", ("--nproc-per-node=gpu", "train.py"))).processes == 1

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from whichgpu.capture.script.call import ScriptCall
+from whichgpu.errors import OptionError
 
 _MODULES = frozenset({"torch.distributed.run", "torch.distributed.launch", "accelerate.commands.launch"})
 # Options of these launchers that stand alone.
@@ -21,6 +22,8 @@ _FLAGS = frozenset(
 )
 _PROCESSES_PER_NODE = ("nproc_per_node", "num_processes")
 _NODES = ("nnodes",)
+# As many processes as the machine has of these: here it is one.
+_BY_MACHINE = ("auto", "gpu", "cpu", "xpu")
 
 # What torchrun tells the one process there is.
 ENVIRONMENT = {
@@ -76,6 +79,9 @@ def launch_of(call: ScriptCall) -> Launch:
     for name in (*_PROCESSES_PER_NODE, *_NODES):
         # "2:4" asks for 2 to 4 nodes.
         count = options.get(name, "").rpartition(":")[2]
+        if count not in ("", *_BY_MACHINE) and not (count.isdecimal() and int(count)):
+            option = f"--{name.replace('_', '-')}"
+            raise OptionError(f"{option} {count}: expected a number above 0, or one of {', '.join(_BY_MACHINE)}.")
         processes *= int(count) if count.isdecimal() else 1
     variables = dict(ENVIRONMENT)
     for name, variable in _ACCELERATE.items() if is_accelerate else ():
