@@ -56,7 +56,7 @@ def test_of_several_as_fast_the_cheapest_is_named():
     cheapest, fastest, _ = answer(with_rows(dear, good, slow))
     assert cheapest.startswith("Cheapest: a rented Slow")
     assert fastest.startswith("Fastest: Good")
-    assert fastest.endswith("(1 more is as fast within 5 %).")
+    assert fastest.endswith("(1 more is as fast within 5 %, none cheaper).")
     assert answer(with_rows(dear, good))[0].startswith("Cheapest and fastest: a rented Good")
 
 

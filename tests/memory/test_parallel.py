@@ -6,10 +6,12 @@ import pytest
 
 from tests.fit.models import LAYERS, trained
 from whichgpu import estimate
+from whichgpu.devices import find_device
 from whichgpu.graph import check
 from whichgpu.memory.context import nccl_bytes
 from whichgpu.memory.parallel import bucketed, per_process, sharded
 from whichgpu.memory.replay import replay
+from whichgpu.memory.scratch import Libraries
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +78,13 @@ def test_what_a_capture_remembers_of_wrappers_is_counted(job, wrapper, changed):
 def test_one_process_is_the_job_itself(job):
     assert per_process(job) == (job.graph, 1)
     assert estimate(job, "A100 80GB SXM").memory.collective_bytes == 0
+
+
+def test_a_group_of_one_has_its_buckets_and_nothing_of_nccl(job):
+    alone = replace(job, options={"parallel_wrappers": ("DistributedDataParallel",), "world_size": 1})
+    assert per_process(alone) == (bucketed(job.graph), 1)
+
+
+@pytest.mark.parametrize(("device", "mib"), [("H100 SXM", 32), ("B200", 32), ("RTX 5090", 32), ("RTX 4090", 8.125)])
+def test_what_cublas_is_given(device, mib):
+    assert Libraries.of(find_device(device)).cublas_bytes == mib * 2**20

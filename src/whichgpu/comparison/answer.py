@@ -71,7 +71,8 @@ def _answer(comparison: Comparison) -> tuple[str, ...]:
             *_why(gpus),
         )
     more = "1 more is" if as_fast == 1 else f"{as_fast} more are"
-    others = f" ({more} as fast within {(AS_FAST - 1) * 100:.0f} %)" if as_fast else ""
+    cheaper = ", none cheaper" if fastest.usd_per_epoch is not None else ""
+    others = f" ({more} as fast within {(AS_FAST - 1) * 100:.0f} %{cheaper})" if as_fast else ""
     return (*_which(gpus, fastest, others, here), *_why(gpus))
 
 

@@ -32,13 +32,14 @@ NO_LOADER = "No DataLoader was seen: what making a batch takes here is in the ti
 COMPILED = "The script asks for torch.compile: its whole step counts as compiled unless --no-compile is given."
 
 
-def job_of(recorded: Job, seen: Seen, epoch: Epoch) -> Job:
+def job_of(recorded: Job, seen: Seen, epoch: Epoch, *, crowded: bool = False) -> Job:
     """Return the recorded step as a job that tells what was seen.
 
     Args:
         recorded: The step, as the phantom pass wrote it down.
         seen: What that pass saw.
         epoch: What a step and an epoch are.
+        crowded: Whether other programs took processors that pass needed: its times tell of them, too.
     """
     precision, told = precision_seen(recorded.graph, matmul_tf32=seen.matmul_tf32)
     layout = layout_seen(recorded.graph)
@@ -63,7 +64,7 @@ def job_of(recorded: Job, seen: Seen, epoch: Epoch) -> Job:
         sentences.append(COMPILED)
     if seen.world_size > 1:
         sentences.append(f"The script was to train on {seen.world_size} devices; what is compared is one of them.")
-    own_s = _own_s(seen)
+    own_s = 0.0 if crowded else _own_s(seen)
     if own_s > _OWN_S + _OWN_AN_OP_S * len(recorded.graph.ops):
         sentences.append(
             f"The script itself works {duration(own_s)} a step on this host, outside of torch: no predicted time holds "

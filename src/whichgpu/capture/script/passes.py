@@ -147,7 +147,8 @@ def _recorded(
     if phantom.job is None:
         raise _error(call, phantom, _measured_alone(call, options, memory_bytes, phantom, tell))
     epoch = epoch_seen(phantom.seen, options.steps_per_epoch, options.samples_per_step)
-    return job_of(job_from_document(phantom.job), phantom.seen, epoch), epoch, phantom.seen
+    job = job_of(job_from_document(phantom.job), phantom.seen, epoch, crowded=phantom.crowded)
+    return job, epoch, phantom.seen
 
 
 def _measured_alone(

@@ -26,6 +26,7 @@ from whichgpu.capture.self_test import run_self_test
 from whichgpu.capture.step_recording import PLACEHOLDERS, StepRecording, uses_device
 from whichgpu.capture.step_watch import StepWatch
 from whichgpu.graph import Graph, Job, job_to_document
+from whichgpu.other_programs import ProcessorTime, crowding_note
 
 # Steps recorded at most to find one with nothing beside it.
 _MOST_RECORDED = 4
@@ -74,6 +75,7 @@ class PhantomPass:
         self.watch.seen.world_size = request.world_size
         self._ends = StepEnds(self.watch, request.step_marker)
         self._first_expected: float | None = None
+        self._processors: ProcessorTime | None = None
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -110,6 +112,7 @@ class PhantomPass:
     def _record_first(self) -> None:
         """Begin to record the very first step, in case there is no other."""
         self.watch.on_training_call = None
+        self._processors = ProcessorTime.now(with_session=True)
         self._start()
 
     def _start(self) -> None:
@@ -174,7 +177,9 @@ class PhantomPass:
         assert self._phantom is not None
         for note in self._phantom.notes:
             seen.tell(note)
-        outcome = PassOutcome("ended", seen, threads=torch.get_num_threads())
+        threads = torch.get_num_threads()
+        crowding = crowding_note(self._processors, ProcessorTime.now(with_session=True), threads)
+        outcome = PassOutcome("ended", seen, threads=threads, crowded=bool(crowding))
         # A script starts again in its second phase: what was recorded before is of the first.
         later = [r for r in self._recorded if r.index > 0] or self._recorded
         if not later:
