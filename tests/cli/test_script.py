@@ -58,6 +58,20 @@ def train(tmp_path, monkeypatch):
     return path
 
 
+@pytest.mark.parametrize(
+    ("arguments", "ours", "script"),
+    [
+        (["--device", "T4", "python", "train.py", "-x"], ["--device", "T4"], ("train.py", "-x")),
+        (["python3.12", "-u", "-W", "ignore", "train.py"], [], ("train.py",)),
+        (["/usr/bin/python3", "-m", "package.train", "a"], [], ("-m", "package.train", "a")),
+        (["python", "resnet50"], ["python", "resnet50"], ()),
+        (["--other", "python", "train.py"], ["--other", "python"], ("train.py",)),
+    ],
+)
+def test_an_interpreter_before_a_script_is_left_out(arguments, ours, script):
+    assert split(arguments, WITH_VALUES | {"--other"}) == (ours, script)
+
+
 def test_comparing_a_script_and_again_from_the_cache(run, train):
     command = ("compare", "--device", "T4", "--measure-seconds", "0.2", "--format", "json", train, "--batch", "20")
     outcome = run(*command)

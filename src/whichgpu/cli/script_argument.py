@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _KEY = "whichgpu.script"
 _MODULE = "-m"
+# What people write before a script; this Python runs it all the same.
+_INTERPRETER = re.compile(r"python(3(\.\d+)?)?(\.exe)?")
 _LAUNCHERS = frozenset({"torchrun", "accelerate"})
 
 
@@ -52,11 +55,21 @@ def split(arguments: Sequence[str], with_values: frozenset[str]) -> tuple[list[s
     for index, argument in enumerate(arguments):
         if takes_value:
             takes_value = False
+        elif _INTERPRETER.fullmatch(Path(argument).name) and (called := _of_interpreter(arguments[index + 1 :])):
+            return list(arguments[:index]), called
         elif argument == _MODULE or (not argument.startswith("-") and is_script(argument)):
             return list(arguments[:index]), tuple(arguments[index:])
         else:
             takes_value = argument in with_values
     return list(arguments), ()
+
+
+def _of_interpreter(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Return what an interpreter is told to run, without its own switches; () if that is no script."""
+    left = list(arguments)
+    while left and left[0].startswith("-") and left[0] != _MODULE:
+        del left[: 2 if left[0] in ("-W", "-X") else 1]
+    return tuple(left) if left and (left[0] == _MODULE or is_script(left[0])) else ()
 
 
 def is_script(argument: str) -> bool:
