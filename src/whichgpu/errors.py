@@ -27,6 +27,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable
 
+# So many names are told where none is near.
+_FEW_NAMES = 12
+
 
 class WhichGpuError(Exception):
     """Base of all errors whichgpu raises on purpose; its text is meant for the user."""
@@ -64,9 +67,12 @@ class UnknownNameError(WhichGpuError):
     def __init__(self, kind: str, name: str, known: Iterable[str], listing: str = "") -> None:
         self.kind = kind
         self.name = name
-        self.near = near_names(name, known)
+        names = list(known)
+        self.near = near_names(name, names)
         hint = f" Did you mean {' or '.join(repr(n) for n in self.near)}?" if self.near else ""
         where = f" `{listing}` lists them all." if listing else ""
+        if not hint and not where and 0 < len(names) <= _FEW_NAMES:
+            where = f" Expected one of {', '.join(names)}."
         super().__init__(f"No {kind} is named {name!r}.{hint}{where}")
 
 
