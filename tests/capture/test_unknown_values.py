@@ -212,6 +212,11 @@ def test_single_numbers_compare_as_those_that_are_read_back():
         assert bool(compare(count, 3)) == compare(count.item(), 3)
         assert bool(compare(number, torch.tensor(0.5, device="cuda"))) == compare(number.item(), 0.5)
         assert bool(compare(number, number * 2)) == compare(number.item(), (number * 2).item())
+    less, more = number < 0.5, number > 0.5
+    assert [bool(b) for b in (less, more, less & more, less | more, ~less)] == [False, True, False, True, True]
+    assert not more.logical_not() and more.detach() and not torch.logical_and(more, less)
+    # What holds for all elements holds for one.
+    assert (number < 0.5).all()
 
 
 def test_a_fake_kernel_that_asks_for_values_is_refused_in_a_sentence():

@@ -123,6 +123,18 @@ def test_bad_input(run, train):
     assert_refused(run("compare", "--no-cache", "--step-marker", "nonsense", train), "--step-marker", "module:function")
 
 
+def test_an_installed_command_is_a_script(run, tmp_path):
+    tool = tmp_path / "train_tool"
+    tool.write_text("#!/usr/bin/env python3\n" + SCRIPT)
+    outcome = run("capture", "-o", tmp_path / "job.json", tool, "--batch", "20")
+    assert outcome.code == 0, outcome.err
+    assert json.loads((tmp_path / "job.json").read_text())["samples_per_step"] == 20
+    tool.write_text("some text")
+    refused = run("compare", tool)
+    assert_refused(refused, "is not JSON", "or a script, such as train.py")
+    assert " -o " not in refused.err  # nobody shall write over it
+
+
 def test_a_folder_that_python_cannot_run(run, tmp_path):
     folder = tmp_path / "train.py"
     folder.mkdir()

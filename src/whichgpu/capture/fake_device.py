@@ -15,7 +15,7 @@ from whichgpu.capture.made_up import MadeUp
 from whichgpu.capture.op_traits import OpTraits, traits_of
 from whichgpu.capture.phantom_tensor import META, KernelCall, PhantomTensor, wrap
 from whichgpu.capture.shadow import Shadow, give_shadow, is_assumed, note_assumed, real_result
-from whichgpu.capture.stand_in import assume
+from whichgpu.capture.stand_in import assume, guess
 from whichgpu.capture.storages import Storages, refuse_sparse
 from whichgpu.errors import CaptureError
 from whichgpu.graph.tensor import contiguous_stride
@@ -116,6 +116,7 @@ class FakeDevice(TorchDispatchMode):  # type: ignore[misc]
             for result in out if isinstance(out, (tuple, list)) else (out,):
                 note_assumed(result)
         assume(func, args, out)
+        guess(func, args, out)
         return self.recorded(traits, args, kwargs, out)
 
     def recorded(self, traits: OpTraits, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:

@@ -31,10 +31,12 @@ class PhantomTensor(torch.Tensor):  # type: ignore[misc]
 
     Attributes:
         shadow: The real value, kept for small integer and boolean tensors while it is known.
+        guess: What is read back of a comparison of single numbers that nobody knows; None of all else.
     """
 
     __torch_function__ = torch._C._disabled_torch_function_impl
     shadow: Shadow | None = None
+    guess: bool | None = None
 
     @property
     def device(self) -> torch.device:
@@ -50,6 +52,10 @@ class PhantomTensor(torch.Tensor):  # type: ignore[misc]
     def is_meta(self) -> bool:
         """Whether it admits to have no values."""
         return bool(_in_kernel)
+
+    def as_subclass(self, cls: Any) -> Any:
+        """Return itself: what a class of the user's own adds to a tensor, such as where an image came from, is lost."""
+        return self
 
     def get_device(self) -> int:
         """Return the ordinal of its device."""

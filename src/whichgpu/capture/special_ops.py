@@ -45,7 +45,7 @@ def _detach(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[s
     (source,) = args
     with KernelCall():
         out = wrap(func(source))
-    out.shadow = source.shadow
+    out.shadow, out.guess = source.shadow, source.guess
     return out
 
 
@@ -122,7 +122,7 @@ def _item(device: FakeDevice, func: Any, args: tuple[Any, ...], kwargs: dict[str
         return value.item()
     device.placeholders_read += 1
     if source.dtype == torch.bool:
-        return False
+        return bool(source.guess)
     return placeholder_of(source.dtype)
 
 

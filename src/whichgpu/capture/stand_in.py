@@ -6,7 +6,7 @@ order would see, and that spread evenly:
 
 - numbers are finite, checks over all elements hold, and none over any does;
 - places of largest elements, draws and permutations are spread evenly over what they point into;
-- single numbers compare as those that are read back would;
+- a comparison of single numbers, read back, is that of the numbers that would be read back;
 - a mask nobody knows lets every second element through, and the reader of the result is told.
 """
 
@@ -17,6 +17,7 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy
 import torch
 
 from whichgpu.capture.phantom_tensor import PhantomTensor
@@ -104,34 +105,6 @@ def _against_infinity(holds: Callable[[float], bool | None]) -> Assumption:
     return assume
 
 
-def _of_one(compare: Callable[[float, float], bool]) -> Callable[..., torch.Tensor | None]:
-    """Return the answer to a comparison of single numbers, where what is not known is what `.item()` would give."""
-
-    def assume(result: PhantomTensor, args: tuple[Any, ...]) -> torch.Tensor | None:
-        if result.numel() != 1:
-            return None
-        first, second = (_number(value) for value in args[:2])
-        return torch.full(result.shape, compare(first, second))
-
-    return assume
-
-
-def _number(value: Any) -> float:
-    if not isinstance(value, torch.Tensor):
-        return float(value)
-    known = value_of(value)
-    return placeholder_of(value.dtype) if known is None or known.numel() != 1 else float(known.real)
-
-
-def _first_of(*assumptions: Assumption) -> Assumption:
-    """Return the first of some assumptions that says anything."""
-
-    def assume(result: PhantomTensor, args: tuple[Any, ...]) -> torch.Tensor | None:
-        return next((value for a in assumptions if (value := a(result, args)) is not None), None)
-
-    return assume
-
-
 def _with_itself(answer: bool) -> Assumption:
     def assume(result: PhantomTensor, args: tuple[Any, ...]) -> torch.Tensor | None:
         return torch.full(result.shape, answer) if args[0] is args[1] else None
@@ -141,18 +114,14 @@ def _with_itself(answer: bool) -> Assumption:
 
 # Operator -> for each of its results what is assumed of it.
 ASSUMPTIONS: dict[Any, tuple[Assumption | None, ...]] = {
-    aten.eq.Tensor: (_first_of(_with_itself(True), _of_one(operator.eq)),),
-    aten.ne.Tensor: (_first_of(_with_itself(False), _of_one(operator.ne)),),
-    aten.lt.Tensor: (_of_one(operator.lt),),
-    aten.le.Tensor: (_of_one(operator.le),),
-    aten.gt.Tensor: (_of_one(operator.gt),),
-    aten.ge.Tensor: (_of_one(operator.ge),),
-    aten.eq.Scalar: (_first_of(_against_infinity(lambda other: False), _of_one(operator.eq)),),
-    aten.ne.Scalar: (_first_of(_against_infinity(lambda other: True), _of_one(operator.ne)),),
-    aten.lt.Scalar: (_first_of(_against_infinity(lambda other: other > 0), _of_one(operator.lt)),),
-    aten.le.Scalar: (_first_of(_against_infinity(lambda other: other > 0), _of_one(operator.le)),),
-    aten.gt.Scalar: (_first_of(_against_infinity(lambda other: other < 0), _of_one(operator.gt)),),
-    aten.ge.Scalar: (_first_of(_against_infinity(lambda other: other < 0), _of_one(operator.ge)),),
+    aten.eq.Tensor: (_with_itself(True),),
+    aten.ne.Tensor: (_with_itself(False),),
+    aten.eq.Scalar: (_against_infinity(lambda other: False),),
+    aten.ne.Scalar: (_against_infinity(lambda other: True),),
+    aten.lt.Scalar: (_against_infinity(lambda other: other > 0),),
+    aten.le.Scalar: (_against_infinity(lambda other: other > 0),),
+    aten.gt.Scalar: (_against_infinity(lambda other: other < 0),),
+    aten.ge.Scalar: (_against_infinity(lambda other: other < 0),),
     **dict.fromkeys((aten.isnan.default, aten.isinf.default), (_constant(False),)),
     **dict.fromkeys((aten.isposinf.default, aten.isneginf.default), (_constant(False),)),
     **dict.fromkeys((aten.all.default, aten.all.dim, aten.all.dims, aten._is_all_true.default), (_constant(True),)),
@@ -203,6 +172,37 @@ def assume(func: Any, args: tuple[Any, ...], out: Any) -> None:
                 give_shadow(result, value)
                 if func in _CHOICES:
                     note_assumed(result)
+
+
+# What a comparison of single numbers gives, where it is read back and nothing else is assumed of it.
+_ON_NUMBERS: dict[Any, Callable[..., Any]] = {
+    **{
+        getattr(getattr(aten, name), overload): getattr(operator, name)
+        for name in ("eq", "ne", "lt", "le", "gt", "ge")
+        for overload in ("Scalar", "Tensor")
+    },
+    **dict.fromkeys((aten.bitwise_and.Tensor, aten.logical_and.default), operator.and_),
+    **dict.fromkeys((aten.bitwise_or.Tensor, aten.logical_or.default), operator.or_),
+    **dict.fromkeys((aten.bitwise_not.default, aten.logical_not.default), operator.invert),
+}
+
+
+def guess(func: Any, args: tuple[Any, ...], out: Any) -> None:
+    """Note with the result of a comparison of single numbers how it comes out for what would be read back of them."""
+    found = _ON_NUMBERS.get(func)
+    if found is not None and isinstance(out, PhantomTensor) and out.numel() == 1:
+        out.guess = bool(found(*map(_number, args[:2])))
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, torch.Tensor):
+        return float(value)
+    known = value_of(value)
+    if value.dtype == torch.bool:
+        # So that they may be inverted: of Python's own, ~True is -2.
+        guessed = getattr(value, "guess", None) or False
+        return numpy.bool_(guessed if known is None or known.numel() != 1 else known.item())
+    return placeholder_of(value.dtype) if known is None or known.numel() != 1 else float(known.real)
 
 
 def mask_of(device: FakeDevice, tensor: torch.Tensor) -> torch.Tensor:

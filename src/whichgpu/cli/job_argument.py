@@ -54,16 +54,23 @@ def _read(path: Path) -> Job:
 
     from whichgpu.graph import job_from_document
 
+    text = ""
+
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document = json.loads(text)
     except FileNotFoundError:
         raise GraphError(f"There is no file {path}.") from None
     except OSError as error:
         raise GraphError(f"Cannot read {path}: {error.strerror}.") from None
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        # Who names another kind of file shall not be told to write over it.
+        is_job = text.lstrip().startswith("{")
+        again = (
+            f"; save it again: whichgpu capture SCRIPT.py -o {path}" if is_job else ", or a script, such as train.py."
+        )
         raise GraphError(
-            f"{path} is not JSON, or not all of it: {error}. Expected a job saved as whichgpu.job/1; save it again: "
-            f"whichgpu capture SCRIPT.py -o {path}"
+            f"{path} is not JSON, or not all of it: {error}. Expected a job saved as whichgpu.job/1{again}"
         ) from None
     try:
         return job_from_document(document)

@@ -73,9 +73,21 @@ def _of_interpreter(arguments: Sequence[str]) -> tuple[str, ...]:
 
 
 def is_script(argument: str) -> bool:
-    """Return whether `argument` is a program rather than a job: a Python file, a package's folder, a launcher."""
+    """Return whether `argument` is a program rather than a job: a file for Python, a package's folder, a launcher."""
     path = Path(argument)
-    return path.suffix in (".py", ".pyw") or path.name in _LAUNCHERS or is_package(argument)
+    return path.suffix in (".py", ".pyw") or path.name in _LAUNCHERS or is_package(argument) or _is_program(path)
+
+
+def _is_program(path: Path) -> bool:
+    """Return whether a file says by its first line that Python runs it, as installed commands do."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            first = file.readline(256)
+    except OSError:
+        return False
+    return first.startswith(b"#!") and b"python" in first
 
 
 def is_package(folder: str) -> bool:

@@ -76,3 +76,40 @@ if __name__ == "__main__":
     outcome = phantom(script(text))
     assert outcome.status == "done", outcome.traceback
     assert not outcome.seen.world_size > 1
+
+
+def test_a_process_that_only_tests_is_passed_by(script, phantom):
+    """Hogwild: the tester comes first and never ends; those that train get a lock beside the model."""
+    text = """
+import time, torch
+import torch.multiprocessing as mp
+from torch import nn
+
+def test(model, counter):
+    while True:
+        with torch.no_grad():
+            model(torch.zeros(1, 8))
+        time.sleep(0.1)
+
+def train(rank, model, counter, lock, optimizer):
+    while True:
+        optimizer.zero_grad()
+        model(torch.randn(16, 8)).pow(2).mean().backward()
+        optimizer.step()
+        with lock:
+            counter.value += 1
+
+if __name__ == "__main__":
+    model = nn.Linear(8, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    counter, lock = mp.Value("i", 0), mp.Lock()
+    ps = [mp.Process(target=test, args=(model, counter))]
+    ps += [mp.Process(target=train, args=(r, model, counter, lock, optimizer)) for r in range(2)]
+    for p in ps:
+        p.start()
+    for p in ps:
+        p.join()
+"""
+    outcome = phantom(script(text), on_gpu=True)
+    assert outcome.status == "done", outcome.traceback
+    assert outcome.seen.optimizers == ["SGD"]

@@ -174,3 +174,21 @@ def test_of_a_tracker_that_is_only_imported_nothing_is_said(project, phantom):
     outcome = phantom(call)
     assert outcome.status == "done", outcome.traceback
     assert not [note for note in outcome.seen.notes if "switched off" in note]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "sqlite3.connect('runs.db')",
+        "sqlite3.dbapi2.connect('runs.db')",
+        "sqlite3.connect('file:runs.db?mode=rwc', uri=True)",
+        "sqlite3.connect('file::memory:?cache=shared', uri=True)",
+        "sqlite3.connect(':memory:')",
+    ],
+)
+def test_a_data_base_of_sqlite(project, phantom, how):
+    call = project(f"import sqlite3, sqlite3.dbapi2\n{how}.execute('create table runs (loss)')\n" + START + LOOP)
+    before = contents(call.folder)
+    outcome = phantom(call)
+    assert outcome.status == "done", outcome.traceback
+    assert contents(call.folder) == before

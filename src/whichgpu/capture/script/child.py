@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sys
 import threading
 import time
@@ -27,6 +28,7 @@ RESULT = "result.json"
 # Frames of what runs a notebook's cells.
 _OF_IPYTHON = f"{os.sep}IPython{os.sep}core{os.sep}"
 # What a script may take to end once it was told to.
+_SEED = 0
 _GRACE_S = 5.0
 
 
@@ -87,6 +89,7 @@ def _run(request: PassRequest, place: _Place) -> None:
         os.environ[RUNNING] = "1"
         os.chdir(request.call.folder)
         made = _pass(request, place)
+        _seed()
         from whichgpu.capture.script.as_main import run_as_main
         from whichgpu.capture.script.as_notebook import run_cells
 
@@ -105,6 +108,16 @@ def _run(request: PassRequest, place: _Place) -> None:
     except BaseException as error:
         # Not the script's doing.
         place.write(PassOutcome("crashed", error=_last_line(error), traceback=traceback.format_exc()))
+
+
+def _seed() -> None:
+    """Let what a script draws before it sets a seed of its own, such as a model's size, be the same in both passes."""
+    import numpy
+    import torch
+
+    random.seed(_SEED)
+    numpy.random.seed(_SEED)
+    torch.manual_seed(_SEED)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from statistics import median
 
 from whichgpu.capture.script.seen import Interval, LoaderSeen, Seen
@@ -36,10 +37,15 @@ class Epoch:
 
 
 def steady(seen: Seen) -> list[Interval]:
-    """Return the intervals that are a step and nothing else: after the first, with the least that is beside it."""
+    """Return the intervals that are a whole step and nothing else: after the first, with the least that is beside it.
+
+    Where gradients of several batches add up, the last step of an epoch may have fewer.
+    """
     later = seen.intervals[1:] or seen.intervals
     least = min((i.beside for i in later), default=None)
-    return [i for i in later if i.beside == least]
+    alone = [i for i in later if i.beside == least]
+    most = max((i.backward_calls for i in alone), default=0)
+    return [i for i in alone if i.backward_calls == most]
 
 
 def epoch_seen(seen: Seen, steps_per_epoch: int | None = None, samples_per_step: int | None = None) -> Epoch:
@@ -53,6 +59,7 @@ def epoch_seen(seen: Seen, steps_per_epoch: int | None = None, samples_per_step:
     intervals = steady(seen)
     fed = _training_loader(seen, intervals)
     sources: list[str] = []
+    samples_of_all = 0
     if fed is None:
         # Some optimizers that step one after the other share the gradients, as one would have them.
         loader, batches = None, added_up(seen)
@@ -67,8 +74,17 @@ def epoch_seen(seen: Seen, steps_per_epoch: int | None = None, samples_per_step:
         loader, per_step = fed
         batches = max(round(per_step), 1)
         samples = round((loader.batch or 1) * max(per_step, 1))
-        steps = None if loader.batches is None else max(int(loader.batches / per_step), 1)
-        if loader.batches is not None and steps_per_epoch is None:
+        steps = None if loader.batches is None else max(_rounded(loader.batches / per_step, seen, intervals), 1)
+        others = _taking_turns(seen)
+        if others:
+            steps = sum(other.batches or 0 for other in others) or None
+            samples_of_all = sum((other.batches or 0) * (other.batch or 1) for other in others)
+            sources.append(
+                f"Steps are of several kinds, each fed by a DataLoader of its own ({len(others)} of them). "
+                f"The one told of has {loader.batch or 'unknown'} samples of {loader.dataset}, and an epoch is a pass "
+                "over all."
+            )
+        elif loader.batches is not None and steps_per_epoch is None:
             times = f" and {batches} of them a step" if batches > 1 else ""
             sources.append(
                 f"Steps per epoch: the DataLoader over {loader.dataset} has {loader.batches:,} batches of "
@@ -86,7 +102,22 @@ def epoch_seen(seen: Seen, steps_per_epoch: int | None = None, samples_per_step:
     steps = steps_per_epoch or steps
     if steps is None:
         sources.append(ASK_STEPS)
-    return Epoch(samples, steps, _samples_per_epoch(samples, steps, loader), batches, loader, tuple(sources))
+    in_epoch = samples_of_all if samples_of_all and not steps_per_epoch else _samples_per_epoch(samples, steps, loader)
+    return Epoch(samples, steps, in_epoch, batches, loader, tuple(sources))
+
+
+def _rounded(steps: float, seen: Seen, intervals: Sequence[Interval]) -> int:
+    """Return whole steps of an epoch: batches that are left over make one more where a step of fewer was seen."""
+    fewer = any(0 < i.backward_calls < intervals[0].backward_calls for i in seen.intervals)
+    return ceil(steps) if seen.steps_on_remainders or fewer else int(steps)
+
+
+def _taking_turns(seen: Seen) -> list[LoaderSeen]:
+    """Return the loaders that feed steps in turns, each step by one of them; [] where there is only one, or all do."""
+    fed = [set(i.batches) for i in seen.intervals if i.batches]
+    if any(len(keys) > 1 for keys in fed) or len(set().union(*fed)) < 2:
+        return []
+    return [seen.loaders[key] for key in sorted(set().union(*fed))]
 
 
 def added_up(seen: Seen) -> int:

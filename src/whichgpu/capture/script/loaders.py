@@ -15,6 +15,8 @@ from whichgpu.capture.patches import Patches
 from whichgpu.capture.script.seen import LoaderSeen
 from whichgpu.capture.script.watch import ScriptWatch, first_rows
 
+# Packages whose samplers of batches have a batch size in samples.
+_COUNT_SAMPLES = ("torch", "accelerate", "lightning", "lightning_fabric", "pytorch_lightning", "transformers")
 _WORKERS = "_whichgpu_workers"
 _OF_WORKERS = (
     *("num_workers", "prefetch_factor", "persistent_workers", "multiprocessing_context", "timeout"),
@@ -65,9 +67,10 @@ def install_in_process(patches: Patches) -> None:
 
 
 def _describe(loader: Any) -> LoaderSeen:
-    batch = loader.batch_size
-    if batch is None:
-        batch = getattr(loader.batch_sampler, "batch_size", None)
+    batch, sampler = loader.batch_size, loader.batch_sampler
+    # One of the script's own may count anything else by that name, such as words.
+    if batch is None and type(sampler).__module__.partition(".")[0] in _COUNT_SAMPLES:
+        batch = getattr(sampler, "batch_size", None)
     return LoaderSeen(
         dataset=type(loader.dataset).__name__,
         samples=_length(loader.dataset),

@@ -29,6 +29,10 @@ _STARTED = (
     "no training step was seen in it. It started processes of its own ({}), which are not followed: "
     "give the call that trains in one process."
 )
+OTHER_MODEL = (
+    "Not measured here: the model trained on this CPU had {:,} weights, the one recorded {:,}. The script chooses at "
+    "random; where it can be given a seed, both passes train the same."
+)
 NOT_ASKED = "Not measured here: --phantom-only."
 _NEVER_COMES = (
     " (a loop until a number computed on the GPU gets small never ends there: the phantom GPU computes none; --timeout "
@@ -178,6 +182,8 @@ def _with_times(job: Job, epoch: Epoch, seen: Seen, real: PassOutcome, *, compil
     timed = timed_steps(real, job.precision)
     if timed is None:
         return None
+    if seen.weights and real.seen.weights and seen.weights != real.seen.weights:
+        return _not_measured(job, seen, OTHER_MODEL.format(real.seen.weights, seen.weights))
     workers = epoch.loader.workers if epoch.loader else 0 if real.seen.loaders else None
     notes, options = time_notes(timed, workers), job.options
     if epoch.loader and not workers:

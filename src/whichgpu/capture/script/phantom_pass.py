@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,12 @@ from whichgpu.other_programs import ProcessorTime, crowding_note
 _MOST_RECORDED = 4
 # How long an optimizer is waited for that nobody has made yet, and that something called could be trained by.
 _MOST_EXPECTING, _MOST_EXPECTING_S = 16, 10.0
+
+# Trainers that make a step of the batches left over at the end of an epoch.
+_STEP_ON_REMAINDERS = (
+    *("transformers.trainer", "accelerate.accelerator"),
+    *("lightning.pytorch.trainer.trainer", "pytorch_lightning.trainer.trainer"),
+)
 
 ONLY_FIRST = "Only one step was seen: the first, which lacks what comes before the model is called."
 NOTHING_ON_DEVICE = (
@@ -153,8 +160,12 @@ class PhantomPass:
             return False
         if self._ends.expects_another() and self._has_patience(len(intervals)):
             return False
-        # Some look at a batch of another loader now and then, and forget to say that it is not for training.
-        if intervals[-1].beside == (0, 1):
+        last, others = intervals[-1], intervals[:-1]
+        # Some look at a batch of another loader now and then, and forget to say that it is not for training. The last
+        # step of an epoch may have fewer batches, and steps may be of several kinds.
+        is_whole = last.backward_calls >= max(i.backward_calls for i in others)
+        is_alike = not last.batches or not others[-1].batches or last.batches.keys() == others[-1].batches.keys()
+        if last.beside == (0, 1) and is_whole and is_alike:
             return True
         if len(intervals) > 2 and intervals[-1].shape == intervals[-2].shape:
             return True
@@ -171,6 +182,8 @@ class PhantomPass:
         if self._recording is not None:
             self._recording.stop()
         options_seen.note_tf32(seen)
+        seen.weights = self._ends.weights
+        seen.steps_on_remainders = not sys.modules.keys().isdisjoint(_STEP_ON_REMAINDERS)
         seen.compile_requested = self.watch.compiled.covers(self._ends.trained(), list(self.watch.called))
         if self.watch.compiled.is_partial(seen.compile_requested):
             seen.tell(PARTLY)
@@ -184,7 +197,7 @@ class PhantomPass:
         later = [r for r in self._recorded if r.index > 0] or self._recorded
         if not later:
             return outcome
-        chosen = min(later, key=lambda r: (r.interval.beside, -r.index))
+        chosen = min(later, key=lambda r: (r.interval.beside, -r.interval.backward_calls, -r.index))
         if not uses_device(chosen.graph):
             outcome.status, outcome.error = "host", NOTHING_ON_DEVICE
             return outcome

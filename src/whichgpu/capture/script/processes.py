@@ -9,7 +9,7 @@ import multiprocessing.synchronize
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -25,8 +25,9 @@ _CHANNELS = (
     multiprocessing.connection.Connection,
     multiprocessing.queues.Queue,
     multiprocessing.queues.SimpleQueue,
-    multiprocessing.synchronize.SemLock,
 )
+# What one is called by that looks on how well the shared model does, often without an end.
+_LOOKS_ON = ("test", "eval", "valid")
 
 
 def install(patches: Patches, seen: Seen) -> None:
@@ -49,6 +50,9 @@ def install(patches: Patches, seen: Seen) -> None:
 
     def start(process: Any) -> None:
         nonlocal followed
+        if _looks_on(process):
+            process._popen = _Ended()
+            return
         if not _trains(process):
             if os.getpid() == here:
                 _name(seen, getattr(process._target, "__qualname__", type(process).__name__), process._target)
@@ -80,13 +84,30 @@ def _name(seen: Seen, name: str, target: Any = None) -> None:
 
 
 def _trains(process: Any) -> bool:
-    """Return whether a process gets a model, or a rank and nothing to exchange data through."""
+    """Return whether a process gets an optimizer, a model, or a rank and nothing to exchange data through."""
     given = (*process._args, *process._kwargs.values())
-    if process.daemon or process._target is None or any(isinstance(value, _CHANNELS) for value in given):
+    if process.daemon or process._target is None:
         return False
-    if any(isinstance(v, torch.nn.Module) and next(v.parameters(), None) is not None for v in given):
+    if any(isinstance(value, torch.optim.Optimizer) for value in given):
         return True
-    return bool(process._args) and type(process._args[0]) is int
+    if any(isinstance(value, _CHANNELS) for value in given):
+        return False
+    if _has_model(given):
+        return True
+    is_locked = any(isinstance(value, multiprocessing.synchronize.SemLock) for value in given)
+    return bool(process._args) and type(process._args[0]) is int and not is_locked
+
+
+def _looks_on(process: Any) -> bool:
+    """Return whether a process gets a model, by its name only to test it."""
+    given = (*process._args, *process._kwargs.values())
+    name = getattr(process._target, "__name__", "").lower()
+    has_optimizer = any(isinstance(value, torch.optim.Optimizer) for value in given)
+    return name.startswith(_LOOKS_ON) and _has_model(given) and not has_optimizer
+
+
+def _has_model(given: Sequence[Any]) -> bool:
+    return any(isinstance(v, torch.nn.Module) and next(v.parameters(), None) is not None for v in given)
 
 
 class _Joined:

@@ -42,13 +42,14 @@ class RealPass:
         self._began: float | None = None
         self._processors: ProcessorTime | None = None
         self._first_ended: float | None = None
+        self._ends: StepEnds | None = None
         self.watch = ScriptWatch(self._after_step)
 
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Watch the script that runs meanwhile, with all it does on a GPU done on the CPU."""
         patches = Patches()
-        ends = StepEnds(self.watch, self._request.step_marker, self._request.optimizers)
+        self._ends = ends = StepEnds(self.watch, self._request.step_marker, self._request.optimizers)
         try:
             redirect.install(patches, pretends_cuda=self._request.pretends_cuda)
             self.watch.install(patches)
@@ -102,6 +103,7 @@ class RealPass:
     def outcome(self) -> PassOutcome:
         """Return what was timed."""
         seen, threads = self.watch.seen, torch.get_num_threads()
+        seen.weights = self._ends.weights if self._ends is not None else 0
         crowding = crowding_note(self._processors, ProcessorTime.now(with_session=True), threads)
         for note in crowding:
             seen.tell(f"{note} {MEASURE_AGAIN}")

@@ -98,6 +98,8 @@ class Seen:
         intervals: One a step; the first one holds everything before the first step's end.
         loaders: By the key `Interval.batches` uses.
         recorded: Index of the interval that was recorded; None if none was.
+        steps_on_remainders: Whether a framework is at work that makes a step of the batches left at an epoch's end.
+        weights: How many numbers the optimizers update; 0 if none does.
         compile_requested: Whether most of what is trained is called through torch.compile.
         matmul_tf32: Whether it allowed TF32 for matrix products.
         loss_scaling: Whether a gradient scaler was at work.
@@ -114,6 +116,8 @@ class Seen:
     intervals: list[Interval] = field(default_factory=list)
     loaders: dict[str, LoaderSeen] = field(default_factory=dict)
     recorded: int | None = None
+    steps_on_remainders: bool = False
+    weights: int = 0
     compile_requested: bool = False
     matmul_tf32: bool = False
     loss_scaling: bool = False

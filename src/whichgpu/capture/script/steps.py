@@ -135,6 +135,11 @@ class StepEnds:
         """Return what the optimizers that stepped update."""
         return [weight for optimizer in self._stepped for weight in _weights(optimizer)]
 
+    @property
+    def weights(self) -> int:
+        """How many numbers the optimizers that stepped update."""
+        return sum(weight.numel() for weight in self.trained())
+
     def expects_another(self) -> bool:
         """Return whether a model that is called could be trained and no optimizer made so far does it."""
         if self._marker or not self._stepped:

@@ -12,10 +12,12 @@ import io
 import os
 import shutil
 import sqlite3
+import sqlite3.dbapi2
 import tarfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 from whichgpu.capture.patches import Patches
 from whichgpu.capture.script.overlay import Overlay
@@ -233,11 +235,19 @@ def _install_libraries(patches: Patches, overlay: Overlay) -> None:
     plain_connect = sqlite3.connect
 
     def connect(database: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(database, str) and (database == ":memory:" or database.startswith("file:")):
+        if database == ":memory:":
             return plain_connect(database, *args, **kwargs)
+        if isinstance(database, str) and database.startswith("file:"):
+            path, mark, query = database.removeprefix("file:").partition("?")
+            if path in ("", ":memory:") or "mode=memory" in query:
+                return plain_connect(database, *args, **kwargs)
+            kept = overlay.for_writing(unquote(path.removeprefix("//")), keep=True)
+            return plain_connect(f"file:{quote(os.fsdecode(kept))}{mark}{query}", *args, **kwargs)
         return plain_connect(overlay.for_writing(database, keep=True), *args, **kwargs)
 
-    patches.set(sqlite3, "connect", connect)
+    # SQLAlchemy takes it from where it is defined.
+    for module in (sqlite3, sqlite3.dbapi2):
+        patches.set(module, "connect", connect)
     if importlib.util.find_spec("safetensors") is not None:
         import safetensors
 
