@@ -253,3 +253,22 @@ loader = DataLoader(data, batch_sampler=ByWords(RandomSampler(data), 2048, False
 """
     found = job(script(START + text + LOOP))
     assert (found.samples_per_step, found.steps_per_epoch) == (5, None)
+
+
+@pytest.mark.parametrize("every", [4, 1])
+def test_work_of_every_fourth_step_is_told_of(script, phantom, every):
+    """Lazy regularization, which the first step has, too."""
+    text = f"""
+for i, (x, y) in enumerate(loader):
+    optimizer.zero_grad()
+    x = x.to(device).requires_grad_()
+    out = model(x)
+    loss = loss_of(out, y.to(device))
+    if i % {every} == 0:
+        loss = loss + torch.autograd.grad(out.sum(), x, create_graph=True)[0].pow(2).sum()
+    loss.backward()
+    optimizer.step()
+"""
+    outcome = phantom(script(START + text))
+    told = [note for note in outcome.seen.notes if note.startswith("The first step multiplies")]
+    assert len(told) == (every == 4)

@@ -17,6 +17,7 @@ from whichgpu.capture.script import distributed, libraries, loaders, options_see
 from whichgpu.capture.script.compiled import PARTLY
 from whichgpu.capture.script.graph_since import graph_since
 from whichgpu.capture.script.outcome import PassOutcome
+from whichgpu.capture.script.precision_seen import matrix_ops
 from whichgpu.capture.script.put_under_autocast import put_under_autocast
 from whichgpu.capture.script.request import PassRequest
 from whichgpu.capture.script.seen import Interval
@@ -32,6 +33,8 @@ from whichgpu.other_programs import ProcessorTime, crowding_note
 # Steps recorded at most to find one with nothing beside it.
 _MOST_RECORDED = 4
 # How long an optimizer is waited for that nobody has made yet, and that something called could be trained by.
+# More matrix products than these in the first step are no accident of its being the first.
+_MUCH_MORE = 1.2
 _MOST_EXPECTING, _MOST_EXPECTING_S = 16, 10.0
 
 # Trainers that make a step of the batches left over at the end of an epoch.
@@ -41,6 +44,10 @@ _STEP_ON_REMAINDERS = (
 )
 
 ONLY_FIRST = "Only one step was seen: the first, which lacks what comes before the model is called."
+MORE_AT_FIRST = (
+    "The first step multiplies {:.1f} times as many matrices as the one recorded: what may be done in every so many "
+    "steps is in no time told."
+)
 NOTHING_ON_DEVICE = (
     "The script trains on the CPU even where there is a GPU: nothing of its step ran on one. "
     'Give it its own option for a GPU (such as --device cuda), or move model and batches to "cuda".'
@@ -176,6 +183,17 @@ class PhantomPass:
         self._first_expected = self._first_expected or now
         return steps < _MOST_EXPECTING and now - self._first_expected < _MOST_EXPECTING_S
 
+    def _compare_with_first(self, chosen: _Recorded) -> None:
+        """Tell of work that is done in every so many steps, and so in the first one."""
+        first = self._recorded[0]
+        if first is chosen or first.index or first.interval.evaluation_calls != chosen.interval.evaluation_calls:
+            return
+        if first.interval.backward_calls > chosen.interval.backward_calls:
+            return
+        more = matrix_ops(first.graph) / max(matrix_ops(chosen.graph), 1)
+        if more > _MUCH_MORE:
+            self.watch.seen.tell(MORE_AT_FIRST.format(more))
+
     def outcome(self) -> PassOutcome:
         """Return the best step recorded, as a job."""
         seen = self.watch.seen
@@ -205,6 +223,7 @@ class PhantomPass:
             seen.tell(ONLY_FIRST)
         if chosen.read_placeholders:
             seen.tell(PLACEHOLDERS)
+        self._compare_with_first(chosen)
         seen.recorded = chosen.index
         outcome.status = "done"
         outcome.job = job_to_document(

@@ -34,6 +34,11 @@ def precision_seen(graph: Graph, *, matmul_tf32: bool) -> tuple[str, tuple[str, 
     return full, ()
 
 
+def matrix_ops(graph: Graph) -> int:
+    """Return how many ops of a step multiply matrices or convolve."""
+    return sum(op.name.startswith(_MATRIX) for op in graph.ops)
+
+
 def _matrix_formats(graph: Graph) -> Counter[str]:
     found: Counter[str] = Counter()
     for op in graph.ops:
