@@ -238,14 +238,17 @@ def to_plain(value: Attribute) -> Any:
     return [to_plain(v) for v in value] if isinstance(value, tuple) else value
 
 
-def from_plain(value: Any) -> Attribute:
-    """Return the attribute that `to_plain` made `value` of.
+def from_plain(value: Any, depth: int = 0) -> Attribute:
+    """Return the attribute that `to_plain` made `value` of; `depth` is how many lists it lies in.
 
     Raises:
         TypeError: If it is nothing an attribute may be.
+        RecursionError: If lists lie in lists deeper than any attribute's, wherever Python itself would give up.
     """
     if isinstance(value, list):
-        return tuple(from_plain(v) for v in value)
+        if depth == _DEEPEST:
+            raise RecursionError
+        return tuple(from_plain(v, depth + 1) for v in value)
     if isinstance(value, str):
         return read_text(value)
     if value is None or isinstance(value, (bool, float)):
@@ -256,6 +259,7 @@ def from_plain(value: Any) -> Attribute:
 
 
 _LARGEST = 2**63 - 1
+_DEEPEST = 16
 
 
 def read_text(value: Any) -> str:
