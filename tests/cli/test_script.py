@@ -120,6 +120,9 @@ def test_bad_input(run, train):
     assert_refused(run("compare", "--timeout", "0", train), "--timeout is 0", "more than 0")
     assert_refused(run("compare", "mnist", train), "mnist", "script", "one")
     assert_refused(run("capture"), "whichgpu capture train.py")
+    train.write_text("raise KeyError('mine')")
+    assert_refused(run("compare", "--device", "H100 SXN", train), "No device is named 'H100 SXN'", "H100 SXM")
+    train.write_text(SCRIPT)
     assert_refused(run("compare", "--no-cache", "--step-marker", "nonsense", train), "--step-marker", "module:function")
 
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from tests.report.examples import offer, resnet50, row, without_epochs
 from whichgpu.comparison.answer import answer
-from whichgpu.comparison.cells import fit_call
+from whichgpu.comparison.cells import fit_call, range_text
 
 
 def with_rows(*rows):
@@ -37,6 +37,13 @@ def test_gpus_too_small_are_not_recommended():
     assert answer(with_rows(small)) == (
         "No GPU here to train this on: it has too little memory for this batch. "
         "`whichgpu fit resnet50 --batch 256` tells what would make it fit.",
+    )
+
+
+def test_several_gpus_too_small_are_told_so():
+    small = [row(name, name, 1.0, 0.9, 1.1, bound="compute", offer=offer("P", 1.0), fits=False) for name in ("G", "H")]
+    assert answer(with_rows(*small))[0].startswith(
+        "No GPU here to train this on: all 2 compared have too little memory for this batch."
     )
 
 
@@ -75,3 +82,15 @@ def test_the_command_that_tells_what_makes_it_fit_can_be_given():
     assert fit_call(replace(comparison, job=script), "T4") == 'whichgpu fit --device "T4" train.py with its arguments'
     module = replace(script, name="package.train")
     assert fit_call(replace(comparison, job=module)) == "whichgpu fit -m package.train with its arguments"
+
+
+def test_a_crowded_machine_is_told_where_the_gain_is():
+    rows = resnet50().rows
+    crowded = replace(resnet50(), rows=(replace(rows[0], crowded=True), *rows[1:]))
+    told = [sentence for sentence in answer(crowded) if sentence.startswith("Measured while other programs")]
+    assert len(told) == 1 and not [s for s in answer(resnet50()) if s in told]
+
+
+def test_a_single_step_has_no_range():
+    assert range_text(row("G", "G", 0.2, 0.2, 0.2)) == "–"
+    assert range_text(row("G", "G", 0.2, 0.1, 0.3)) == "100–300"

@@ -265,9 +265,17 @@ def _made(job: Job, compiled: bool) -> Job:
 
 
 def devices_asked(names: Sequence[str], files: Sequence[Path]) -> list[Device | str] | None:
-    """Return the devices named, then those of the files; None if the user asked for none."""
+    """Return the devices named, then those of the files; None if the user asked for none.
+
+    Raises:
+        UnknownNameError: If a device is not known: before a script has run for nothing.
+    """
     if not names and not files:
         return None
-    from whichgpu.devices import load_device_file
+    from whichgpu.comparison.compare import ALL
+    from whichgpu.devices import find_device, load_device_file
 
+    for name in names:
+        if name != ALL:
+            find_device(name)
     return [*names, *(device for file in files for device in load_device_file(file))]

@@ -29,9 +29,16 @@ _WHY = {
 
 
 def answer(comparison: Comparison) -> tuple[str, ...]:
-    """Return one to five sentences; all but the first only where something is known."""
+    """Return one to six sentences; all but the first only where something is known."""
     gpus = [r for r in comparison.rows if r.accelerator and not comparison.withholds(r)]
-    return (*_answer(comparison), *loading_answer(comparison.job, gpus), *_compiling(comparison))
+    return (*_answer(comparison), *_crowded(comparison), *loading_answer(comparison.job, gpus), *_compiling(comparison))
+
+
+def _crowded(comparison: Comparison) -> tuple[str, ...]:
+    """Return what a reader of the gain must know where this machine had other things to do."""
+    if any(row.crowded and row.device == comparison.reference for row in comparison.rows):
+        return ("Measured while other programs kept this machine busy: left alone it is faster, and a GPU gains less.",)
+    return ()
 
 
 def compile_note(comparison: Comparison) -> tuple[str, ...]:
@@ -87,7 +94,7 @@ def _fastest(gpus: Sequence[Row]) -> tuple[Row, int]:
 def _without_gpus(comparison: Comparison, here: Row | None) -> tuple[str, ...]:
     too_small = [r for r in comparison.rows if r.accelerator and comparison.withholds(r)]
     if too_small:
-        which = "it has" if len(too_small) == 1 else f"none of the {len(too_small)} compared has"
+        which = "it has" if len(too_small) == 1 else f"all {len(too_small)} compared have"
         return (
             f"No GPU here to train this on: {which} too little memory for this batch. "
             f"`{fit_call(comparison)}` tells what would make it fit.",

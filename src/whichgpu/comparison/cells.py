@@ -85,7 +85,12 @@ def step_text(seconds: float) -> str:
 
 
 def range_text(row: Row) -> str:
-    """Return a row's interval in the unit of its step, with as many digits as tell its ends apart: '1.2–2.8'."""
+    """Return a row's interval in the unit of its step, with as many digits as tell its ends apart: '1.2–2.8'.
+
+    Of a single step nobody knows one.
+    """
+    if row.step_s_low == row.step_s_high:
+        return NOTHING
     scale, _ = _scale(row.step_s)
     digits = 2 if row.step_s_high >= 1.1 * row.step_s_low else 3
     return f"{_digits(row.step_s_low / scale, digits)}–{_digits(row.step_s_high / scale, digits)}"

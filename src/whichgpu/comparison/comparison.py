@@ -95,6 +95,7 @@ class Row:
             processors.
         eager_step_s: Seconds of a step as eager PyTorch runs it; None where measured.
         compiled_step_s: Seconds of a step as torch.compile would run it; likewise.
+        crowded: Whether other programs took processors it needed, where it was measured.
         notes: What a reader must know.
     """
 
@@ -119,6 +120,7 @@ class Row:
     memory: RowMemory | None = None
     eager_step_s: float | None = None
     compiled_step_s: float | None = None
+    crowded: bool = False
     notes: tuple[str, ...] = ()
 
 

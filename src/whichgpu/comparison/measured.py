@@ -57,6 +57,7 @@ def measured_row(measurement: Measurement, job: Job, here: Device, today: date) 
         usd_per_epoch=None,
         usd_per_job=None,
         offer=offer,
+        crowded=measurement.crowded,
         fits=True if measurement.measured_batch == measurement.batch else None,
         notes=(f"Range: {measurement.spread}.", *_eager(measurement, job), *measurement.notes, *offer_notes(offer)),
     )
