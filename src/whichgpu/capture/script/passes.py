@@ -182,7 +182,9 @@ def _with_times(job: Job, epoch: Epoch, seen: Seen, real: PassOutcome, *, compil
     timed = timed_steps(real, job.precision)
     if timed is None:
         return None
-    if seen.weights and real.seen.weights and seen.weights != real.seen.weights:
+    # With an optimizer more the real pass has come to a later phase, which trains something else.
+    is_same_phase = len(seen.optimizers) == len(real.seen.optimizers)
+    if is_same_phase and seen.weights and real.seen.weights and seen.weights != real.seen.weights:
         return _not_measured(job, seen, OTHER_MODEL.format(real.seen.weights, seen.weights))
     workers = epoch.loader.workers if epoch.loader else 0 if real.seen.loaders else None
     notes, options = time_notes(timed, workers), job.options

@@ -190,7 +190,10 @@ class PhantomPass:
             return
         if first.interval.backward_calls > chosen.interval.backward_calls:
             return
-        more = matrix_ops(first.graph) / max(matrix_ops(chosen.graph), 1)
+        # A model may be called without training anything before the first step, to learn its shapes, and the first step
+        # of a phase may go further back: more both ways it has what is done in every so many steps.
+        pairs = zip(matrix_ops(first.graph), matrix_ops(chosen.graph), strict=True)
+        more = min(of_first / max(of_chosen, 1) for of_first, of_chosen in pairs)
         if more > _MUCH_MORE:
             self.watch.seen.tell(MORE_AT_FIRST.format(more))
 

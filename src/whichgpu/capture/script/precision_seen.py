@@ -34,9 +34,10 @@ def precision_seen(graph: Graph, *, matmul_tf32: bool) -> tuple[str, tuple[str, 
     return full, ()
 
 
-def matrix_ops(graph: Graph) -> int:
-    """Return how many ops of a step multiply matrices or convolve."""
-    return sum(op.name.startswith(_MATRIX) for op in graph.ops)
+def matrix_ops(graph: Graph) -> tuple[int, int]:
+    """Return how many ops of a step multiply matrices or convolve, and how many of these go backward."""
+    found = [op.phase for op in graph.ops if op.name.startswith(_MATRIX)]
+    return len(found), found.count("backward")
 
 
 def _matrix_formats(graph: Graph) -> Counter[str]:

@@ -92,6 +92,9 @@ class RealPass:
     def _after_step(self, interval: Interval) -> None:
         now = time.perf_counter()
         steps = len(self.watch.seen.intervals)
+        if steps <= _WARMUP_STEPS + 1 and self._ends is not None:
+            # Where the phantom pass is satisfied, too: later phases may train something else.
+            self.watch.seen.weights = self._ends.weights
         if steps <= _WARMUP_STEPS or self._first_ended is None:
             self._first_ended = now
             if self._began is None or now - self._began < self._request.seconds:
@@ -103,7 +106,6 @@ class RealPass:
     def outcome(self) -> PassOutcome:
         """Return what was timed."""
         seen, threads = self.watch.seen, torch.get_num_threads()
-        seen.weights = self._ends.weights if self._ends is not None else 0
         crowding = crowding_note(self._processors, ProcessorTime.now(with_session=True), threads)
         for note in crowding:
             seen.tell(f"{note} {MEASURE_AGAIN}")
