@@ -6,6 +6,7 @@ from tests.capture.script.conftest import LOOP, START
 from whichgpu.capture.script import ScriptOptions, passes, run_script
 from whichgpu.capture.script.child_process import run_pass
 from whichgpu.capture.script.epoch import epoch_seen
+from whichgpu.capture.script.seen import Interval, LoaderSeen, Seen
 
 
 def test_steps_without_gradients_are_none(script, job):
@@ -272,3 +273,22 @@ for i, (x, y) in enumerate(loader):
     outcome = phantom(script(START + text))
     told = [note for note in outcome.seen.notes if note.startswith("The first step multiplies")]
     assert len(told) == (every == 4)
+
+
+def test_loaders_that_are_alike_and_that_nobody_holds_are_two(script, phantom):
+    both = """
+for (x, y), (z, _) in zip(DataLoader(data, 10), DataLoader(data, 10)):
+    optimizer.zero_grad()
+    loss_of(model(x.to(device)) + model(z.to(device)), y.to(device)).backward()
+    optimizer.step()
+"""
+    assert len(phantom(script(START + both)).seen.loaders) == 2
+
+
+def test_of_loaders_in_turns_one_without_a_length_leaves_the_epoch_without_one():
+    seen = Seen(
+        marker="optimizer", loaders={"0": LoaderSeen("A", 60, 6, 10, 0), "1": LoaderSeen("B", None, None, 10, 0)}
+    )
+    seen.intervals = [Interval(backward_calls=1, batches={key: 1}) for key in ("0", "1", "0")]
+    found = epoch_seen(seen)
+    assert (found.steps_per_epoch, found.samples_per_epoch) == (None, None)

@@ -77,8 +77,10 @@ def epoch_seen(seen: Seen, steps_per_epoch: int | None = None, samples_per_step:
         steps = None if loader.batches is None else max(_rounded(loader.batches / per_step, seen, intervals), 1)
         others = _taking_turns(seen)
         if others:
-            steps = sum(other.batches or 0 for other in others) or None
-            samples_of_all = sum((other.batches or 0) * (other.batch or 1) for other in others)
+            # One without a length leaves the epoch without one.
+            lengths = [other.batches for other in others if other.batches is not None]
+            steps = sum(lengths) if len(lengths) == len(others) else None
+            samples_of_all = 0 if steps is None else sum((o.batches or 0) * (o.batch or 1) for o in others)
             sources.append(
                 f"Steps are of several kinds, each fed by a DataLoader of its own ({len(others)} of them). "
                 f"The one told of has {loader.batch or 'unknown'} samples of {loader.dataset}, and an epoch is a pass "

@@ -38,7 +38,7 @@ def install(patches: Patches, watch: ScriptWatch) -> None:
             gone = (key for key in seen if key not in known.values() and seen[key].is_like(description))
             key = known[loader] = next(gone, str(len(seen)))
             seen.setdefault(key, description)
-        return _Batches(plain(loader), known[loader], watch)
+        return _Batches(plain(loader), known[loader], watch, loader)
 
     patches.set(DataLoader, "__iter__", iterate)
 
@@ -90,8 +90,10 @@ def _length(sized: Any) -> int | None:
 class _Batches:
     """An iterator over batches that reports each one."""
 
-    def __init__(self, plain: Any, key: str, watch: ScriptWatch) -> None:
+    def __init__(self, plain: Any, key: str, watch: ScriptWatch, loader: Any) -> None:
         self._plain = plain
+        # Nobody else may hold it, and while it is read from no other one is taken for it.
+        self._loader = loader
         self._key = key
         self._watch = watch
 
