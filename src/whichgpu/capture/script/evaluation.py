@@ -1,7 +1,8 @@
 """Models that are called without gradients: as part of a step (a frozen encoder, a teacher), or apart from it.
 
 A validation loop of thousands of batches, or a rollout through an environment, says nothing of a training step. Many
-such calls in a row, with no training in between, are apart from the step: their time and their ops are none of its.
+calls of one model in a row, with no training in between, are apart from the step: their time and their ops are none of
+its. Of one model, for who calls ``model.forward`` calls each layer from outside.
 Those in evaluation mode may take hours on a CPU, so only the first are made; others get the answer to inputs of their
 shape once more.
 """
@@ -9,6 +10,7 @@ shape once more.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +19,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from whichgpu.capture.script.seen import Interval, Seen
 
-# Calls in a row that may be part of a step: more than any step makes of a frozen model.
+# Calls of a model in a row that may be part of a step: more than any step makes of a frozen model.
 _MOST_IN_A_STEP = 7
 # Seconds after which nobody waits for all of them.
 _PATIENCE_S = 5.0
@@ -37,7 +39,8 @@ class Evaluation:
     def __init__(self, seen: Seen) -> None:
         self.is_cut_short = True
         self._seen = seen
-        self._in_a_row = 0
+        # Calls in a row, by the module's identity.
+        self._in_a_row: Counter[int] = Counter()
         self._spent_s = 0.0
         self._answers: dict[Any, Any] = {}
         self._trained_at = time.perf_counter()
@@ -45,8 +48,8 @@ class Evaluation:
 
     @property
     def is_apart(self) -> bool:
-        """Whether there were so many calls in a row by now that they are no part of a step."""
-        return self._in_a_row > _MOST_IN_A_STEP
+        """Whether there were so many calls of one model in a row by now that they are no part of a step."""
+        return max(self._in_a_row.values(), default=0) > _MOST_IN_A_STEP
 
     def trained(self, interval: Interval) -> None:
         """Begin anew, for something is trained; tell `interval` what time since it last was went on something apart."""
@@ -56,7 +59,7 @@ class Evaluation:
             interval.apart_s += now - self._trained_at - (interval.loading_s - self._loaded_apart_s)
             interval.loading_s -= self._loaded_apart_s - self._loaded_s
         if self._in_a_row:
-            self._in_a_row = 0
+            self._in_a_row.clear()
             self._spent_s = 0.0
             self._answers.clear()
         self._trained_at, self._loaded_s = now, interval.loading_s
@@ -67,7 +70,7 @@ class Evaluation:
 
     def answer(self, plain: Callable[..., Any], module: Any, args: Any, kwargs: Any) -> Any:
         """Return what `module` gives for its arguments, or gave for others of their shapes in evaluation mode."""
-        self._in_a_row += 1
+        self._in_a_row[id(module)] += 1
         key = None
         if self.is_cut_short and not module.training and (self.is_apart or self._spent_s > _PATIENCE_S):
             key = _shapes(module, args, kwargs)

@@ -39,7 +39,6 @@ class RealPass:
     def __init__(self, request: PassRequest, on_done: Callable[[PassOutcome], None]) -> None:
         self._request = request
         self._on_done = on_done
-        self._began: float | None = None
         self._processors: ProcessorTime | None = None
         self._first_ended: float | None = None
         self._ends: StepEnds | None = None
@@ -69,7 +68,6 @@ class RealPass:
             patches.undo()
 
     def _begin(self) -> None:
-        self._began = time.perf_counter()
         self._processors = ProcessorTime.now(with_session=True)
         self.watch.on_training_call = None
 
@@ -79,9 +77,9 @@ class RealPass:
         def on_backward() -> None:
             plain()
             calls, wanted = self.watch.interval.backward_calls, self._request.backward_calls
-            if self._began is None or self.watch.seen.intervals or not 0 < calls < wanted:
+            if self.watch.seen.intervals or not 0 < calls < wanted:
                 return
-            if time.perf_counter() - self._began > _PATIENCE * self._request.seconds:
+            if self.watch.in_step_s > _PATIENCE * self._request.seconds:
                 self.watch.seen.tell(PARTLY.format(calls, wanted))
                 self.watch.close_part(wanted / calls)
                 self._on_done(self.outcome())
@@ -97,7 +95,8 @@ class RealPass:
             self.watch.seen.weights = self._ends.weights
         if steps <= _WARMUP_STEPS or self._first_ended is None:
             self._first_ended = now
-            if self._began is None or now - self._began < self._request.seconds:
+            # Where no model was called, all that came before the first step is in its time.
+            if not interval.training_calls or interval.seconds < self._request.seconds:
                 return
         if now - self._first_ended + interval.seconds > self._request.seconds or steps >= _MOST_STEPS:
             self._on_done(self.outcome())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from whichgpu.capture.script.compiled import Compiled
 from whichgpu.capture.script.evaluation import Evaluation
 from whichgpu.capture.script.seen import Interval, Seen
 from whichgpu.capture.script.stopped import Stopped
+from whichgpu.capture.script.training_calls import TrainingCall, first_reached, tensors_in
 
 
 class ScriptWatch:
@@ -62,6 +63,8 @@ class ScriptWatch:
         # First tensors given to models in training since the last step ended, and those a backward pass has come to.
         self._inputs: list[torch.Tensor] = []
         self._learned_from: list[torch.Tensor] = []
+        # Until the first backward pass of a step.
+        self._calls: list[TrainingCall] = []
 
     @property
     def is_here(self) -> bool:
@@ -82,8 +85,7 @@ class ScriptWatch:
         self.interval.seconds = now - self._since
         self.interval.torch_s = self.torch_s() - self.torch_loading_s - self._torch_since_s
         ended, self.interval = self.interval, Interval()
-        self._inputs.clear()
-        self._learned_from.clear()
+        self._forget_calls()
         self.seen.intervals.append(ended)
         self.evaluation.trained(self.interval)
         self._on_step(ended)
@@ -96,10 +98,19 @@ class ScriptWatch:
         self.is_armed = True
         self.restart(in_a_step=False)
         self.interval = Interval()
-        self._inputs.clear()
-        self._learned_from.clear()
+        self._forget_calls()
         self._since = time.perf_counter()
         self.evaluation.trained(self.interval)
+
+    def _forget_calls(self) -> None:
+        self._inputs.clear()
+        self._learned_from.clear()
+        self._calls.clear()
+
+    @property
+    def in_step_s(self) -> float:
+        """Seconds since the step that goes on now began."""
+        return time.perf_counter() - self._since
 
     def close_part(self, times: float) -> None:
         """Close an interval of which a part has happened, as if that had happened `times` times."""
@@ -127,21 +138,24 @@ class ScriptWatch:
                 return plain(module, *args, **kwargs)
             self._is_in_model = True
             try:
-                if torch.is_grad_enabled():
-                    self._note_training(module, args, kwargs)
-                else:
+                if not torch.is_grad_enabled():
                     return self._evaluate(plain, module, args, kwargs)
-                return plain(module, *args, **kwargs)
+                noted = self._note_training(module, args, kwargs)
+                result = plain(module, *args, **kwargs)
+                if noted is not None:
+                    noted.watch(result)
+                return result
             finally:
                 self._is_in_model = False
 
         return call
 
-    def _note_training(self, module: Any, args: Any, kwargs: Any) -> None:
+    def _note_training(self, module: Any, args: Any, kwargs: Any) -> TrainingCall | None:
+        """Note a call of a model; return it where a backward pass of the step is still to come."""
         interval = self.interval
         # A loss is a module too; what has no weights is no model.
         if next(module.parameters(), None) is None:
-            return
+            return None
         interval.training_calls += 1
         self._note_called(module)
         if self.compiled.depth:
@@ -152,13 +166,27 @@ class ScriptWatch:
             self._since = time.perf_counter() - interval.loading_s
             interval.apart_s = 0.0
         given = _first_tensor((args, kwargs))
-        if interval.input_rows is None:
-            interval.input_rows = None if given is None else int(given.shape[0])
+        rows = None if given is None else int(given.shape[0])
+        interval.input_rows = interval.input_rows or rows
         if given is not None:
             interval.input_again += any(given is earlier for earlier in self._learned_from)
             self._inputs.append(given)
         if self.on_training_call is not None and self.is_armed:
             self.on_training_call()
+        if interval.backward_calls:
+            return None
+        self._calls.append(TrainingCall(rows, time.perf_counter(), interval.loading_s))
+        return self._calls[-1]
+
+    def _note_learned(self) -> None:
+        """Hear that the first backward pass of a step has ended: the step is what it came to."""
+        first, interval = first_reached(self._calls), self.interval
+        if first is None:
+            return
+        interval.input_rows = first.rows or interval.input_rows
+        if not self.seen.intervals and first is not self._calls[0]:
+            self._since = first.began_s - first.loading_s
+            interval.apart_s = 0.0
 
     def _evaluate(self, plain: Any, module: Any, args: Any, kwargs: Any) -> Any:
         if next(module.parameters(), None) is None:
@@ -192,6 +220,8 @@ class ScriptWatch:
                     self._note_trained()
                     if fills_gradients and not self.in_optimizer:
                         self.interval.backward_calls += 1
+                        if self.interval.backward_calls == 1:
+                            self._note_learned()
                         self._learned_from += self._inputs
                         self._inputs.clear()
                         self.interval.backward_between += self.interval.optimizer_steps > 0
@@ -209,14 +239,5 @@ def first_rows(value: Any) -> int | None:
     return None if found is None else int(found.shape[0])
 
 
-def _first_tensor(value: Any, depth: int = 0) -> torch.Tensor | None:
-    if isinstance(value, torch.Tensor):
-        return value if value.dim() else None
-    if depth > 3:
-        return None
-    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
-    for part in inside:
-        found = _first_tensor(part, depth + 1)
-        if found is not None:
-            return found
-    return None
+def _first_tensor(value: Any) -> torch.Tensor | None:
+    return next((tensor for tensor in tensors_in(value) if tensor.dim()), None)
