@@ -114,6 +114,57 @@ BY_HAND = [
         60,
         90,
     ),
+    # 64 rows by 96 packed rows of 128: unpacked (6,144 bytes and 192 scales in, 24,576 out), then multiplied
+    (
+        "bitsandbytes.gemm_4bit.default",
+        tensor(64, 96, dtype="bfloat16"),
+        {
+            "A": tensor(64, 128, dtype="bfloat16"),
+            "B": tensor(6144, 1, dtype="uint8"),
+            "absmax": tensor(192),
+        },
+        {"shapeB": (96, 128), "blocksize": 64},
+        2 * 96 * 128 + 2 * 64 * 96 * 128,
+        6144 + 768 + 24_576 + 16_384 + 24_576 + 12_288,
+    ),
+    # 2 rows: the kernel of the product unpacks
+    (
+        "bitsandbytes.gemm_4bit.default",
+        tensor(2, 96, dtype="bfloat16"),
+        {"A": tensor(2, 128, dtype="bfloat16"), "B": tensor(6144, 1, dtype="uint8"), "absmax": tensor(192)},
+        {"shapeB": (96, 128), "blocksize": 64},
+        2 * 2 * 96 * 128,
+        512 + 6144 + 768 + 384,
+    ),
+    # sums of 64 x 96 in int32, then scaled by 64 and 96 numbers
+    (
+        "bitsandbytes.int8_scaled_mm.default",
+        tensor(64, 96, dtype="float16"),
+        {
+            "A": tensor(64, 128, dtype="int8"),
+            "B": tensor(96, 128, dtype="int8"),
+            "row_stats": tensor(64),
+            "col_stats": tensor(96),
+        },
+        {},
+        2 * 64 * 96 * 128 + 2 * 64 * 96,
+        8192 + 12_288 + 24_576 + 24_576 + 640 + 12_288,
+    ),
+    # Adam over 4,096 weights, its moments in bytes: 30 FLOPs, 20 more for packing
+    (
+        "bitsandbytes.optimizer_update_8bit_blockwise.default",
+        (),
+        {
+            "g": tensor(4096),
+            "p": tensor(4096),
+            **{f"state{i}": tensor(4096, dtype="uint8") for i in (1, 2)},
+            **{f"absmax{i}": tensor(16) for i in (1, 2)},
+            **{f"qmap{i}": tensor(256) for i in (1, 2)},
+        },
+        {},
+        50 * 4096,
+        2 * 16_384 + 16_384 + 4 * 4096 + 4 * 64 + 2 * 1024,
+    ),
 ]
 
 

@@ -231,7 +231,7 @@ def _key(values: Any, phantoms: list[PhantomTensor], others: list[torch.Tensor])
     key: list[Any] = []
     for value in values:
         kind = type(value)
-        if kind is PhantomTensor:
+        if kind is PhantomTensor or isinstance(value, PhantomTensor):
             phantoms.append(value)
             key.append((value.shape, value.stride(), value.dtype))
         elif kind is list or kind is tuple:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_map
 
-from whichgpu.capture import lazy_parameters
+from whichgpu.capture import lazy_parameters, parameter_classes
 from whichgpu.capture.patches import Patches
 from whichgpu.capture.phantom_tensor import CUDA, PhantomTensor
 from whichgpu.errors import CaptureError
@@ -70,7 +70,9 @@ def become(parameter: torch.Tensor, moved: torch.Tensor) -> None:
         CaptureError: If autograd holds on to it so that it cannot be exchanged.
     """
     new = moved.detach()
-    if isinstance(parameter, torch.nn.Parameter):
+    if parameter_classes.is_own(type(parameter)) and isinstance(new, PhantomTensor):
+        new = parameter_classes.parameter_of(type(parameter), new, parameter.requires_grad)
+    elif isinstance(parameter, torch.nn.Parameter):
         new = torch.nn.Parameter(new, parameter.requires_grad)
     else:
         new.requires_grad_(parameter.requires_grad)

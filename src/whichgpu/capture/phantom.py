@@ -20,6 +20,7 @@ from whichgpu.capture import (
     cuda_kernels,
     dense_gradients,
     modules,
+    parameter_classes,
     phantom_tensor,
     saving,
     tensor_types,
@@ -82,6 +83,7 @@ def switched_on() -> Iterator[Phantom]:
         undo.append(saving.install(patches, phantom.device.storages.note))
         threads.install(patches, phantom.functions, phantom.device)
         modules.install(patches)
+        parameter_classes.install(patches)
         dense_gradients.install(patches)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Warning only once for all operators")

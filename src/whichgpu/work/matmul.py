@@ -22,7 +22,7 @@ def mm(op: Op) -> Work:
     Source: ATen/native/cuda/Blas.cpp.
     """
     left, right = op.tensor("self"), op.tensor("mat2")
-    return Work((*_packed(left, right), _product(left, right, read_tensors(op), op.output())))
+    return Work((*_packed(left, right), product(left, right, read_tensors(op), op.output())))
 
 
 @counts("aten.addmm", "aten.addmm_", "aten._addmm_activation", "aten.baddbmm", "aten.baddbmm_")
@@ -39,11 +39,11 @@ def addmm(op: Op) -> Work:
     added, result = op.tensor("self"), op.output()
     packed = _packed(left, right)
     if not op.attributes.get("beta", 1):
-        return Work((*packed, _product(left, right, (left, right), result)))
+        return Work((*packed, product(left, right, (left, right), result)))
     is_bias = not batched and added.shape == right.shape[-1:] and left.shape[0] > 1
     if is_bias or op.base_name.endswith("_"):
-        return Work((*packed, _product(left, right, (left, right, added), result)))
-    return Work((*packed, copy(added, result), _product(left, right, (left, right, result), result)))
+        return Work((*packed, product(left, right, (left, right, added), result)))
+    return Work((*packed, copy(added, result), product(left, right, (left, right, result), result)))
 
 
 @counts("aten.addbmm", "aten.addbmm_")
@@ -55,7 +55,7 @@ def addbmm(op: Op) -> Work:
     """
     total = op.output()
     left, right = (Tensor(op.tensor(n).shape[1:], op.tensor(n).dtype) for n in ("batch1", "batch2"))
-    each = _product(left, right, (left, right, total), total)
+    each = product(left, right, (left, right, total), total)
     begin = () if op.base_name.endswith("_") else (copy(op.tensor("self"), total),)
     return Work((*begin, *(each,) * op.tensor("batch1").shape[0]))
 
@@ -127,7 +127,7 @@ def grouped_mm(op: Op) -> Work:
     left, right = op.tensor("self"), op.tensor("mat2")
     m, k, n = left.shape[-2], left.shape[-1], right.shape[-1]
     if len(left.shape) == len(right.shape) == 3:
-        return Work((_product(left, right, read_tensors(op), op.output()),))
+        return Work((product(left, right, read_tensors(op), op.output()),))
     groups = op.tensor("offs").numel
     if len(left.shape) == len(right.shape) == 2:
         gemm = Gemm(groups, m, n, -(-k // groups))
@@ -139,7 +139,8 @@ def grouped_mm(op: Op) -> Work:
     return Work((Kernel("matmul", left.dtype, 2.0 * m * n * k, read, written, gemm),))
 
 
-def _product(left: Tensor, right: Tensor, read: tuple[Tensor, ...], result: Tensor) -> Kernel:
+def product(left: Tensor, right: Tensor, read: tuple[Tensor, ...], result: Tensor) -> Kernel:
+    """Return the kernel of (b, m, k) @ (b, k, n) that reads what `read` has and writes `result`."""
     *batch, m, k = left.shape
     gemm = Gemm(batch[0] if batch else 1, m, right.shape[-1], k)
     return Kernel(

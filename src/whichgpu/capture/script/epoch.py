@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -74,7 +75,8 @@ def epoch_seen(seen: Seen, steps_per_epoch: int | None = None, samples_per_step:
         loader, per_step = fed
         batches = max(round(per_step), 1)
         samples = round((loader.batch or 1) * max(per_step, 1))
-        steps = None if loader.batches is None else max(_rounded(loader.batches / per_step, seen, intervals), 1)
+        in_epoch = _batches_wanted(seen, loader)
+        steps = None if in_epoch is None else max(_rounded(in_epoch / per_step, seen, intervals), 1)
         others = _taking_turns(seen)
         if others:
             # One without a length leaves the epoch without one.
@@ -92,6 +94,8 @@ def epoch_seen(seen: Seen, steps_per_epoch: int | None = None, samples_per_step:
                 f"Steps per epoch: the DataLoader over {loader.dataset} has {loader.batches:,} batches of "
                 f"{loader.batch or 'unknown'}{times}."
             )
+            if in_epoch != loader.batches:
+                sources.append(f"The script's Trainer ends an epoch after {in_epoch:,} of them.")
             drawn = loader.batches * (loader.batch or 1)
             if loader.samples and drawn > _REPEATED * loader.samples:
                 sources.append(
@@ -101,11 +105,24 @@ def epoch_seen(seen: Seen, steps_per_epoch: int | None = None, samples_per_step:
         if loader.batch is None and samples_per_step is None:
             sources.append(ASK_SAMPLES)
     samples = samples_per_step or samples
+    if steps_per_epoch is None and seen.steps_wanted is not None and seen.steps_wanted < (steps or sys.maxsize):
+        steps, samples_of_all = seen.steps_wanted, 0
+        sources.append(f"The script's Trainer ends after {steps:,} steps, which is what is taken for an epoch.")
     steps = steps_per_epoch or steps
     if steps is None:
         sources.append(ASK_STEPS)
-    in_epoch = samples_of_all if samples_of_all and not steps_per_epoch else _samples_per_epoch(samples, steps, loader)
-    return Epoch(samples, steps, in_epoch, batches, loader, tuple(sources))
+    of_epoch = samples_of_all if samples_of_all and not steps_per_epoch else _samples_per_epoch(samples, steps, loader)
+    return Epoch(samples, steps, of_epoch, batches, loader, tuple(sources))
+
+
+def _batches_wanted(seen: Seen, loader: LoaderSeen) -> int | None:
+    """Return how many batches of a loader an epoch has; None where nothing tells."""
+    wanted = seen.batches_wanted
+    if isinstance(wanted, float):
+        return None if loader.batches is None else int(loader.batches * min(wanted, 1.0))
+    if wanted is None or loader.batches is None:
+        return loader.batches if wanted is None else wanted
+    return min(wanted, loader.batches)
 
 
 def _rounded(steps: float, seen: Seen, intervals: Sequence[Interval]) -> int:

@@ -1,12 +1,14 @@
-"""Libraries that ask for more than one GPU, or bring kernels of their own: what a pass makes of it."""
+"""Libraries that ask for more GPUs, end an epoch early or bring kernels of their own: what a pass makes of it."""
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from whichgpu.capture import fake_device, quantized_ops
 from whichgpu.capture.patches import Patches
 from whichgpu.capture.script import when_imported
 from whichgpu.capture.script.seen import Seen
@@ -22,13 +24,13 @@ EXTENSION = (
 )
 
 
-def install(patches: Patches, seen: Seen, *, refuses_kernels: bool) -> None:
+def install(patches: Patches, seen: Seen, *, on_phantom: bool) -> None:
     """Change libraries when they are imported.
 
     Args:
         patches: What is replaced, to be put back.
-        seen: Takes how many devices were asked for.
-        refuses_kernels: Whether kernels in other languages raise, instead of failing in their own way.
+        seen: Takes how many devices were asked for, and how much of an epoch.
+        on_phantom: Whether there is a phantom GPU: kernels in other languages raise there, for nobody could run them.
     """
 
     def one_device(name: str) -> Callable[[ModuleType], None]:
@@ -39,8 +41,12 @@ def install(patches: Patches, seen: Seen, *, refuses_kernels: bool) -> None:
         "pytorch_lightning.trainer.trainer": one_device("Trainer"),
         "lightning.fabric.fabric": one_device("Fabric"),
         "lightning_fabric.fabric": one_device("Fabric"),
+        "transformers.trainer": lambda module: _note_steps(patches, module.Trainer, seen),
     }
-    if refuses_kernels:
+    if not on_phantom:
+        actions["bitsandbytes"] = lambda module: quantized_ops.keep_state_on_the_device(patches, module)
+    else:
+        actions["bitsandbytes"] = lambda module: quantized_ops.install(patches, module, fake_device.HANDLERS)
         actions["triton.runtime.jit"] = lambda module: _refuse_triton(patches, module)
         actions["torch.utils.cpp_extension"] = lambda module: _refuse_extensions(patches, module)
     when_imported.install(patches, actions)
@@ -58,6 +64,8 @@ def _with_one_device(patches: Patches, owner: Any, seen: Seen) -> None:
         if count > 1:
             seen.world_size = max(seen.world_size, count)
             given["devices"] = given["num_nodes"] = 1
+        seen.batches_wanted = 1 if given.get("fast_dev_run") is True else given.get("limit_train_batches")
+        seen.steps_wanted = _positive(given.get("max_steps"))
         given.pop("self", None)
         plain(trainer, **given, **more)
 
@@ -65,6 +73,22 @@ def _with_one_device(patches: Patches, owner: Any, seen: Seen) -> None:
     init.__doc__ = plain.__doc__
     init.__wrapped__ = plain  # type: ignore[attr-defined]
     patches.set(owner, "__init__", init)
+
+
+def _note_steps(patches: Patches, owner: Any, seen: Seen) -> None:
+    """Remember after how many steps a Trainer of transformers ends."""
+    plain = owner.__init__
+
+    @functools.wraps(plain)
+    def init(trainer: Any, *args: Any, **kwargs: Any) -> None:
+        plain(trainer, *args, **kwargs)
+        seen.steps_wanted = _positive(getattr(trainer.args, "max_steps", None))
+
+    patches.set(owner, "__init__", init)
+
+
+def _positive(number: Any) -> int | None:
+    return number if isinstance(number, int) and number > 0 else None
 
 
 def _count(devices: Any) -> int:

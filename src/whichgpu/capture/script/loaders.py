@@ -26,7 +26,8 @@ _OF_WORKERS = (
 
 def install(patches: Patches, watch: ScriptWatch) -> None:
     """Let every iterator of a DataLoader report its batches to `watch`."""
-    plain = DataLoader.__iter__
+    # What makes an iterator: loaders of some libraries never end and iterate in a way of their own (ultralytics).
+    plain = DataLoader._get_iterator
     known: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
     def iterate(loader: Any) -> Any:
@@ -40,7 +41,7 @@ def install(patches: Patches, watch: ScriptWatch) -> None:
             seen.setdefault(key, description)
         return _Batches(plain(loader), known[loader], watch, loader)
 
-    patches.set(DataLoader, "__iter__", iterate)
+    patches.set(DataLoader, "_get_iterator", iterate)
 
 
 def install_in_process(patches: Patches) -> None:

@@ -114,7 +114,7 @@ class PhantomPass:
                     self.watch.compiled.install(patches)
                     distributed.install(patches, self.watch.seen, backend="fake")
                     processes.install(patches, self.watch.seen)
-                    libraries.install(patches, self.watch.seen, refuses_kernels=True)
+                    libraries.install(patches, self.watch.seen, on_phantom=True)
                     trackers.install(patches)
                     self.watch.on_training_call = self._record_first
                     with put_under_autocast(self._request.autocast, self._step_watch.is_in_module):

@@ -60,7 +60,7 @@ class RealPass:
             processes.install(patches, self.watch.seen)
             self.watch.on_training_call = self._begin
             self._watch_backward()
-            libraries.install(patches, self.watch.seen, refuses_kernels=False)
+            libraries.install(patches, self.watch.seen, on_phantom=False)
             trackers.install(patches)
             yield
         finally:

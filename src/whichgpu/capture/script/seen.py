@@ -98,6 +98,8 @@ class Seen:
         intervals: One a step; the first one holds everything before the first step's end.
         loaders: By the key `Interval.batches` uses.
         recorded: Index of the interval that was recorded; None if none was.
+        batches_wanted: Batches after which a framework ends an epoch, a share of all if it is a fraction; None for all.
+        steps_wanted: Steps after which it ends training; None if it was told of none.
         steps_on_remainders: Whether a framework is at work that makes a step of the batches left at an epoch's end.
         weights: How many numbers the optimizers update; 0 if none does.
         compile_requested: Whether most of what is trained is called through torch.compile.
@@ -116,6 +118,8 @@ class Seen:
     intervals: list[Interval] = field(default_factory=list)
     loaders: dict[str, LoaderSeen] = field(default_factory=dict)
     recorded: int | None = None
+    batches_wanted: int | float | None = None
+    steps_wanted: int | None = None
     steps_on_remainders: bool = False
     weights: int = 0
     compile_requested: bool = False

@@ -50,6 +50,19 @@ def first_reached(calls: list[TrainingCall]) -> TrainingCall | None:
     return next((call for call in calls if call.is_reached), None)
 
 
+def given_to(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> torch.Tensor | None:
+    """Return the tensor whose rows are a call's samples: the first that has any, of a batch by names the largest."""
+    return main_tensor(args[0]) if args and isinstance(args[0], Mapping) else main_tensor((args, kwargs))
+
+
+def main_tensor(value: Any) -> torch.Tensor | None:
+    """Return the first tensor in `value` that has rows; of a mapping the largest, for its order says nothing."""
+    found = [tensor for tensor in tensors_in(value) if tensor.dim()]
+    if isinstance(value, Mapping):
+        return max(found, key=torch.Tensor.numel, default=None)
+    return found[0] if found else None
+
+
 def tensors_in(value: Any, depth: int = 0) -> Iterator[torch.Tensor]:
     """Yield the tensors in `value`, a few containers deep, in order."""
     if isinstance(value, torch.Tensor):

@@ -15,7 +15,7 @@ from whichgpu.capture.script.compiled import Compiled
 from whichgpu.capture.script.evaluation import Evaluation
 from whichgpu.capture.script.seen import Interval, Seen
 from whichgpu.capture.script.stopped import Stopped
-from whichgpu.capture.script.training_calls import TrainingCall, first_reached, tensors_in
+from whichgpu.capture.script.training_calls import TrainingCall, first_reached, given_to, main_tensor
 
 
 class ScriptWatch:
@@ -165,7 +165,7 @@ class ScriptWatch:
             # What came before is no part of a step, but for its first batch.
             self._since = time.perf_counter() - interval.loading_s
             interval.apart_s = 0.0
-        given = _first_tensor((args, kwargs))
+        given = given_to(args, kwargs)
         rows = None if given is None else int(given.shape[0])
         interval.input_rows = interval.input_rows or rows
         if given is not None:
@@ -234,10 +234,6 @@ class ScriptWatch:
 
 
 def first_rows(value: Any) -> int | None:
-    """Return the first dimension of the first tensor in `value` that has one."""
-    found = _first_tensor(value)
+    """Return how many samples a batch has, by the first dimension of a tensor in it; None if there is none."""
+    found = main_tensor(value)
     return None if found is None else int(found.shape[0])
-
-
-def _first_tensor(value: Any) -> torch.Tensor | None:
-    return next((tensor for tensor in tensors_in(value) if tensor.dim()), None)
