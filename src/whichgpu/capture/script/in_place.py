@@ -36,7 +36,7 @@ class InPlace:
         self._ends = StepEnds(self.watch)
         self.watch.install(self._patches)
         self._ends.install(self._patches)
-        loaders.install(self._patches, self.watch)
+        loaders.install(self._patches, self.watch, in_process=False)
         options_seen.install(self._patches, self.watch.seen)
 
     def _after_step(self, interval: Interval) -> None:

@@ -63,7 +63,10 @@ def job_of(recorded: Job, seen: Seen, epoch: Epoch, *, crowded: bool = False) ->
     if seen.compile_requested:
         sentences.append(COMPILED)
     if seen.world_size > 1:
-        sentences.append(f"The script was to train on {seen.world_size} devices; what is compared is one of them.")
+        sentences.append(
+            f"The script was to train on {seen.world_size} devices; what is compared is one device alone, and whatever "
+            "it divides by their number (a global batch, batches a step) is whole there."
+        )
     own_s = 0.0 if crowded else _own_s(seen)
     if own_s > _OWN_S + _OWN_AN_OP_S * len(recorded.graph.ops):
         sentences.append(
@@ -148,6 +151,8 @@ def time_notes(timed: TimedSteps, workers: int | None) -> tuple[str, ...]:
     notes = []
     if workers is None:
         notes.append(NO_LOADER)
+    elif workers and FIRST_ALONE in timed.notes:
+        notes.append(f"What loading takes is not known: the first batch waits for {workers} workers to start.")
     elif share < _NEGLIGIBLE:
         notes.append(f"Loading data takes less than {_percent(_NEGLIGIBLE)} of a step here{by}.")
     else:

@@ -42,6 +42,9 @@ def install(patches: Patches, seen: Seen, *, on_phantom: bool) -> None:
         "lightning.fabric.fabric": one_device("Fabric"),
         "lightning_fabric.fabric": one_device("Fabric"),
         "transformers.trainer": lambda module: _note_steps(patches, module.Trainer, seen),
+        # A drawing of the model, by a trace that no pass makes.
+        "torch.utils.tensorboard.writer": lambda module: _leave_out(patches, module.SummaryWriter, "add_graph"),
+        "tensorboardX.writer": lambda module: _leave_out(patches, module.SummaryWriter, "add_graph"),
     }
     if not on_phantom:
         actions["bitsandbytes"] = lambda module: quantized_ops.keep_state_on_the_device(patches, module)
@@ -89,6 +92,11 @@ def _note_steps(patches: Patches, owner: Any, seen: Seen) -> None:
 
 def _positive(number: Any) -> int | None:
     return number if isinstance(number, int) and number > 0 else None
+
+
+def _leave_out(patches: Patches, owner: Any, name: str) -> None:
+    """Let a method do nothing."""
+    patches.set(owner, name, lambda *args, **kwargs: None)
 
 
 def _count(devices: Any) -> int:

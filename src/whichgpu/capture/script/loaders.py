@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import time
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -12,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from whichgpu.capture.patches import Patches
+from whichgpu.capture.script import when_imported
 from whichgpu.capture.script.seen import LoaderSeen
 from whichgpu.capture.script.watch import ScriptWatch, first_rows
 
@@ -24,28 +27,78 @@ _OF_WORKERS = (
 )
 
 
-def install(patches: Patches, watch: ScriptWatch) -> None:
-    """Let every iterator of a DataLoader report its batches to `watch`."""
+def install(patches: Patches, watch: ScriptWatch, *, in_process: bool) -> None:
+    """Let every iterator of a loader report its batches to `watch`.
+
+    Args:
+        patches: What is replaced, to be put back.
+        watch: Hears of each batch.
+        in_process: Whether loaders load in this process, without pinned memory: workers know nothing of a phantom GPU.
+    """
+    if in_process:
+        _stay_in_process(patches)
+    loaders = _Loaders(watch)
     # What makes an iterator: loaders of some libraries never end and iterate in a way of their own (ultralytics).
-    plain = DataLoader._get_iterator
-    known: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+    patches.set(DataLoader, "_get_iterator", loaders.reporting(DataLoader._get_iterator, _describe))
+    when_imported.install(
+        patches, {"fastai.data.load": lambda module: _watch_fastai(patches, module, loaders, in_process)}
+    )
 
-    def iterate(loader: Any) -> Any:
-        if not watch.is_here:
-            return plain(loader)
-        if loader not in known:
-            seen, description = watch.seen.loaders, _describe(loader)
+
+class _Loaders:
+    """The loaders seen so far, by the key they are told by."""
+
+    def __init__(self, watch: ScriptWatch) -> None:
+        self._watch = watch
+        self._keys: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+
+    def reporting(self, plain: Callable[[Any], Any], describe: Callable[[Any], LoaderSeen]) -> Callable[[Any], Any]:
+        """Return what makes an iterator as `plain` does, one that reports."""
+
+        def iterate(loader: Any) -> Any:
+            if not self._watch.is_here:
+                return plain(loader)
+            return _Batches(plain(loader), self._key(loader, describe), self._watch, loader)
+
+        return iterate
+
+    def _key(self, loader: Any, describe: Callable[[Any], LoaderSeen]) -> str:
+        if loader not in self._keys:
+            seen, description = self._watch.seen.loaders, describe(loader)
             # Where one is made anew for every epoch, those before are gone.
-            gone = (key for key in seen if key not in known.values() and seen[key].is_like(description))
-            key = known[loader] = next(gone, str(len(seen)))
-            seen.setdefault(key, description)
-        return _Batches(plain(loader), known[loader], watch, loader)
-
-    patches.set(DataLoader, "_get_iterator", iterate)
+            gone = (key for key in seen if key not in self._keys.values() and seen[key].is_like(description))
+            self._keys[loader] = next(gone, str(len(seen)))
+            seen.setdefault(self._keys[loader], description)
+        return self._keys[loader]
 
 
-def install_in_process(patches: Patches) -> None:
-    """Let loaders load in this process, without pinned memory: workers know nothing of a phantom GPU."""
+def _watch_fastai(patches: Patches, module: ModuleType, loaders: _Loaders, in_process: bool) -> None:
+    """Do the same for the loaders of fastai, which are none of torch's."""
+    owner, workers = module.DataLoader, module._FakeLoader
+
+    def describe(loader: Any) -> LoaderSeen:
+        return LoaderSeen(
+            dataset=type(loader.dataset).__name__,
+            samples=loader.n,
+            batches=_length(loader),
+            batch=loader.bs,
+            workers=getattr(loader.fake_l, _WORKERS, loader.fake_l.num_workers),
+        )
+
+    patches.set(owner, "__iter__", loaders.reporting(owner.__iter__, describe))
+    if in_process:
+        plain = workers.__init__
+
+        def init(
+            fake: Any, loader: Any, pin_memory: Any, num_workers: int, timeout: Any, *args: Any, **more: Any
+        ) -> None:
+            plain(fake, loader, False, 0, 0, *args, **more)
+            setattr(fake, _WORKERS, num_workers)
+
+        patches.set(workers, "__init__", init)
+
+
+def _stay_in_process(patches: Patches) -> None:
     plain = DataLoader.__init__
     # A framework makes a loader anew from what the user's one says of itself, which is no workers by now.
     asked: list[tuple[Any, int]] = []

@@ -108,8 +108,7 @@ class PhantomPass:
                     self.watch.install(patches)
                     # After the hooks of the step's parts, so that these have ended when the step does.
                     ends.install(patches)
-                    loaders.install_in_process(patches)
-                    loaders.install(patches, self.watch)
+                    loaders.install(patches, self.watch, in_process=True)
                     options_seen.install(patches, self.watch.seen)
                     self.watch.compiled.install(patches)
                     distributed.install(patches, self.watch.seen, backend="fake")

@@ -53,7 +53,7 @@ class RealPass:
             redirect.install(patches, pretends_cuda=self._request.pretends_cuda)
             self.watch.install(patches)
             ends.install(patches)
-            loaders.install(patches, self.watch)
+            loaders.install(patches, self.watch, in_process=False)
             options_seen.install(patches, self.watch.seen)
             self.watch.compiled.install(patches)
             distributed.install(patches, self.watch.seen, backend="gloo")

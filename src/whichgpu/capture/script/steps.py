@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 import weakref
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch.optim import optimizer as optimizer_hooks
 
 from whichgpu.capture.patches import Patches
-from whichgpu.capture.script import marked_function
+from whichgpu.capture.script import marked_function, when_imported
 from whichgpu.capture.script.watch import ScriptWatch
 
 # Steps of some optimizers, after which others that were made are no longer waited for. A critic that is trained
@@ -57,6 +58,7 @@ class StepEnds:
             self._made.append(weakref.ref(optimizer))
 
         patches.set(torch.optim.Optimizer, "__init__", init)
+        when_imported.install(patches, {"fastai.optimizer": lambda module: self._watch_fastai(patches, module)})
         self._handles = [
             optimizer_hooks.register_optimizer_step_pre_hook(self._before_optimizer),
             optimizer_hooks.register_optimizer_step_post_hook(self._after_optimizer),
@@ -70,6 +72,23 @@ class StepEnds:
         self._watch.on_backward = on_backward  # type: ignore[method-assign]
         if self._marker:
             marked_function.install(patches, self._marker, self._after_function)
+
+    def _watch_fastai(self, patches: Patches, module: ModuleType) -> None:
+        """Watch the optimizers of fastai, which are none of torch's and have no hooks."""
+        owner = module.Optimizer
+        plain_init, plain_step = owner.__init__, owner.step
+
+        def init(optimizer: Any, *args: Any, **kwargs: Any) -> None:
+            plain_init(optimizer, *args, **kwargs)
+            self._made.append(weakref.ref(optimizer))
+
+        def step(optimizer: Any, *args: Any, **kwargs: Any) -> None:
+            self._before_optimizer(optimizer, args, kwargs)
+            plain_step(optimizer, *args, **kwargs)
+            self._after_optimizer(optimizer, args, kwargs)
+
+        patches.set(owner, "__init__", functools.wraps(plain_init)(init))
+        patches.set(owner, "step", functools.wraps(plain_step)(step))
 
     def remove(self) -> None:
         """Take the hooks away that are no patches."""
