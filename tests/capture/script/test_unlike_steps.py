@@ -153,16 +153,21 @@ optimizer = torch.optim.AdamW(model.parameters())
     assert job(script(START + net + LOOP)).options["compile"]
 
 
-def test_a_compiled_model_is_the_same_by_another_handle(script, phantom):
+def test_a_compiled_model_is_wrapped_as_torch_does(script, phantom):
     text = """
+import copy
 plain = model
 model = torch.compile(model)
-assert isinstance(model, nn.Sequential) and model is not plain
+assert model._orig_mod is plain
 assert all(a is b for a, b in zip(model.parameters(), plain.parameters()))
-assert list(model.state_dict()) == list(plain.state_dict())
+assert list(model.state_dict()) == ["_orig_mod." + name for name in plain.state_dict()]
+plain.steps, model.seen = 1, 2
+assert (model.steps, plain.seen) == (1, 2)
 model.eval()
 assert not plain[0].training
 model.train()
+average = copy.deepcopy(model)
+average(torch.randn(2, 8, device=device))
 """
     outcome = phantom(script(START + text + LOOP))
     assert outcome.status == "done", outcome.traceback

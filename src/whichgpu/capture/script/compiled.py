@@ -40,7 +40,7 @@ class Compiled:
         def compile_nothing(model: Any = None, *args: Any, **kwargs: Any) -> Any:
             if model is None:
                 return lambda function: compile_nothing(function, *args, **kwargs)
-            return self._twin(model) if fuses(**kwargs) else model
+            return self._compiled(model) if fuses(**kwargs) else model
 
         patches.set(torch, "compile", compile_nothing)
 
@@ -67,18 +67,20 @@ class Compiled:
         """Return whether something compiled was called with gradients, though not most of what is trained."""
         return self._is_asked and not covers
 
-    def _twin(self, model: Any) -> Any:
-        if not isinstance(model, torch.nn.Module):
-            # What nn.Module.compile() compiles is a method of a model.
-            owner = getattr(model, "__self__", None)
-            return self._watched(model, owner if isinstance(owner, torch.nn.Module) else None)
-        # The same model, by another handle: calls of the model itself are none of compiled code.
-        twin = object.__new__(type(model))
-        twin.__dict__.update(model.__dict__)
-        twin.__dict__["forward"] = self._watched(model.forward, model)
-        return twin
+    def _compiled(self, model: Any) -> Any:
+        """Return what torch.compile would: of a model the wrapper that has its attributes, calls of which count."""
+        # torch brings its compiler only where something is compiled.
+        from torch._dynamo.eval_frame import OptimizedModule
 
-    def _watched(self, plain: Callable[..., Any], module: torch.nn.Module | None) -> Callable[..., Any]:
+        if isinstance(model, torch.nn.Module):
+            return OptimizedModule(model, _Context(self, model))
+        # What nn.Module.compile() compiles is a method of a model.
+        owner = getattr(model, "__self__", None)
+        return self.watched(model, owner if isinstance(owner, torch.nn.Module) else None)
+
+    def watched(self, plain: Callable[..., Any], module: torch.nn.Module | None) -> Callable[..., Any]:
+        """Return `plain`, whose calls are those of compiled code; `module` is the model they reach, if it is known."""
+
         @functools.wraps(plain)
         def call(*args: Any, **kwargs: Any) -> Any:
             if not torch.is_grad_enabled():
@@ -100,3 +102,18 @@ class Compiled:
             yield
         finally:
             self.depth -= 1
+
+
+class _Context:
+    """Stands for what wraps the functions of a compiled model."""
+
+    def __init__(self, compiled: Compiled, model: torch.nn.Module) -> None:
+        self._compiled = compiled
+        self._model = model
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return self._compiled.watched(function, self._model)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Context:
+        # A copy of a compiled model is watched by the same.
+        return _Context(self._compiled, memo.get(id(self._model), self._model))

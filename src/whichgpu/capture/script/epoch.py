@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from statistics import median
 
@@ -72,7 +72,7 @@ def epoch_seen(seen: Seen, steps_per_epoch: int | None = None, samples_per_step:
             if rows is None:
                 sources[-1] = ASK_SAMPLES
     else:
-        loader, per_step = fed
+        loader, per_step = _by_rows(fed[0], intervals, sources), fed[1]
         batches = max(round(per_step), 1)
         samples = round((loader.batch or 1) * max(per_step, 1))
         in_epoch = _batches_wanted(seen, loader)
@@ -113,6 +113,15 @@ def epoch_seen(seen: Seen, steps_per_epoch: int | None = None, samples_per_step:
         sources.append(ASK_STEPS)
     of_epoch = samples_of_all if samples_of_all and not steps_per_epoch else _samples_per_epoch(samples, steps, loader)
     return Epoch(samples, steps, of_epoch, batches, loader, tuple(sources))
+
+
+def _by_rows(loader: LoaderSeen, intervals: Sequence[Interval], sources: list[str]) -> LoaderSeen:
+    """Return a loader with the rows of its items for samples, where every item of its dataset is a whole batch."""
+    rows = loader.rows or 1
+    if loader.batch != 1 or rows == 1 or all(i.input_rows != rows for i in intervals):
+        return loader
+    sources.append(f"Every item of {loader.dataset} is a batch by itself: its {rows:,} rows are taken for samples.")
+    return replace(loader, batch=rows, samples=None)
 
 
 def _batches_wanted(seen: Seen, loader: LoaderSeen) -> int | None:

@@ -22,6 +22,7 @@ _ATTENTION = {
     "aten._scaled_dot_product_attention_math.": "math",
 }
 _AUTOCAST = {"bfloat16": "amp-bf16", "float16": "amp-fp16"}
+_WEIGHTS = {"bfloat16": "bf16", "float16": "fp16"}
 # Of a step's time; below it nobody would do anything about it.
 _NEGLIGIBLE = 0.01
 # What the script itself does in a step is told from here on: the machine may be busy, Python around torch's functions
@@ -101,12 +102,11 @@ def _own_s(seen: Seen) -> float:
     return min((i.seconds - i.loading_s - i.torch_s for i in intervals), default=0.0)
 
 
-def timed_steps(outcome: PassOutcome, job_precision: str) -> TimedSteps | None:
+def timed_steps(outcome: PassOutcome) -> TimedSteps | None:
     """Return the steps that the real pass timed; None if there are none.
 
     Args:
         outcome: Of the real pass.
-        job_precision: What the script trains in on a GPU.
     """
     seen = outcome.seen
     intervals = steady(seen)
@@ -118,7 +118,7 @@ def timed_steps(outcome: PassOutcome, job_precision: str) -> TimedSteps | None:
     step_s = tuple(i.seconds - i.loading_s - i.apart_s for i in intervals)
     loading_s = median(i.loading_s for i in intervals)
     # Weights keep the format the script gives them; autocast is another on a CPU, or none.
-    precision = _AUTOCAST.get(seen.autocast) or ("bf16" if job_precision == "bf16" else "fp32")
+    precision = _AUTOCAST.get(seen.autocast) or _WEIGHTS.get(seen.weight_format, "fp32")
     return TimedSteps(
         step_s=step_s,
         loading_s=loading_s,

@@ -170,6 +170,7 @@ class _Batches:
         if torch.is_grad_enabled():
             interval.batches[self._key] = interval.batches.get(self._key, 0) + 1
         loader = watch.seen.loaders[self._key]
-        if loader.batch is None:
-            loader.batch = first_rows(batch)
+        if loader.rows is None:
+            loader.rows = first_rows(batch)
+            loader.batch = loader.rows if loader.batch is None else loader.batch
         return batch

@@ -167,7 +167,7 @@ def _measured_alone(
         return ""
     tell(f"{call.name}: {_why(phantom, 'phantom')}; whether it trains on this CPU is tried")
     brief = replace(options, timeout_s=min(options.timeout_s, _BRIEF_S))
-    timed = timed_steps(_real_pass(call, brief, memory_bytes, Seen(), None), "")
+    timed = timed_steps(_real_pass(call, brief, memory_bytes, Seen(), None))
     if timed is None:
         return ""
     return (
@@ -179,7 +179,7 @@ def _measured_alone(
 def _with_times(job: Job, epoch: Epoch, seen: Seen, real: PassOutcome, *, compiled: bool = False) -> ScriptRun | None:
     # What both passes tell is told of the job.
     real.seen.notes = [note for note in real.seen.notes if note not in job.notes]
-    timed = timed_steps(real, job.precision)
+    timed = timed_steps(real)
     if timed is None:
         return None
     # With an optimizer more the real pass has come to a later phase, which trains something else.

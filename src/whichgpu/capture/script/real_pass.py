@@ -105,6 +105,7 @@ class RealPass:
     def outcome(self) -> PassOutcome:
         """Return what was timed."""
         seen, threads = self.watch.seen, torch.get_num_threads()
+        seen.weight_format = self.watch.weight_format
         crowding = crowding_note(self._processors, ProcessorTime.now(with_session=True), threads)
         for note in crowding:
             seen.tell(f"{note} {MEASURE_AGAIN}")

@@ -18,6 +18,7 @@ class LoaderSeen:
         batches: Batches of one pass over it; None likewise.
         batch: Samples of one batch, as it was told or as the first batch shows; None if neither tells.
         workers: Processes that load.
+        rows: Rows of the first tensor in the first batch; None if there is none, or no batch yet.
     """
 
     dataset: str
@@ -25,11 +26,13 @@ class LoaderSeen:
     batches: int | None
     batch: int | None
     workers: int
+    rows: int | None = None
 
     def is_like(self, other: LoaderSeen) -> bool:
         """Return whether the two load the same; what the first batch has shown of one is not known of the other yet."""
         known = {self.batch, other.batch} - {None}
-        return replace(self, batch=None) == replace(other, batch=None) and len(known) < 2
+        mine, its = (replace(loader, batch=None, rows=None) for loader in (self, other))
+        return mine == its and len(known) < 2
 
 
 @dataclass(slots=True)
@@ -100,6 +103,7 @@ class Seen:
         recorded: Index of the interval that was recorded; None if none was.
         batches_wanted: Batches after which a framework ends an epoch, a share of all if it is a fraction; None for all.
         steps_wanted: Steps after which it ends training; None if it was told of none.
+        weight_format: dtype of most weights of the models called in training, as the real pass had them; "" if unknown.
         steps_on_remainders: Whether a framework is at work that makes a step of the batches left at an epoch's end.
         weights: How many numbers the optimizers update; 0 if none does.
         compile_requested: Whether most of what is trained is called through torch.compile.
@@ -120,6 +124,7 @@ class Seen:
     recorded: int | None = None
     batches_wanted: int | float | None = None
     steps_wanted: int | None = None
+    weight_format: str = ""
     steps_on_remainders: bool = False
     weights: int = 0
     compile_requested: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -106,6 +107,15 @@ class ScriptWatch:
         self._inputs.clear()
         self._learned_from.clear()
         self._calls.clear()
+
+    @property
+    def weight_format(self) -> str:
+        """The dtype of most weights of the models called in training mode; "" if none was."""
+        counts: Counter[str] = Counter()
+        for module in list(self.called):
+            for weight in module.parameters():
+                counts[str(weight.dtype).removeprefix("torch.")] += weight.numel()
+        return max(counts, key=lambda dtype: counts[dtype], default="")
 
     @property
     def in_step_s(self) -> float:
