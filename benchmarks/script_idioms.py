@@ -46,7 +46,13 @@ _USUAL = (
     "Numbers the step reads back",
 )
 # Notes that depend on how fast this machine is at the moment.
-_OF_THE_MOMENT = (FIRST_ALONE, "What loading takes ", "A step takes long here: ", "Other programs kept ")
+_OF_THE_MOMENT = (
+    FIRST_ALONE,
+    "What loading takes ",
+    "Before the first step models ",
+    "A step takes long here: ",
+    "Other programs kept ",
+)
 
 
 @dataclass

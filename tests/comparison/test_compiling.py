@@ -40,12 +40,12 @@ def test_an_eager_job_is_told_in_the_answer_where_it_pays_and_below_where_not(to
     assert "it pays" in sentence
     short = compare(torch_job)
     assert not told(short)
-    assert any("it does not pay, the job has 10." in note for note in footnotes(short).general)
+    assert any("it does not pay in the 10 compared." in note for note in footnotes(short).general)
 
 
 def test_a_compiled_job_is_told_in_the_answer_either_way(torch_job):
     (sentence,) = told(compare(compiled(torch_job)))
-    assert "it does not pay, the job has 10." in sentence
+    assert "it does not pay in the 10 compared." in sentence
 
 
 def test_without_an_epoch_only_the_steps_are_told(torch_job):

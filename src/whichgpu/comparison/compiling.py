@@ -89,7 +89,7 @@ def sentence(found: Compiling) -> str:
     if found.job_steps is None:
         return f"torch.compile: {cost} for {saves}, {after}."
     verdict = "it pays" if found.pays else "it does not pay"
-    return f"torch.compile: {cost} for {saves}, {after}: {verdict}, the job has {found.job_steps:,}."
+    return f"torch.compile: {cost} for {saves}, {after}: {verdict} in the {found.job_steps:,} compared."
 
 
 def _rough(seconds: float) -> str:

@@ -9,9 +9,18 @@ from whichgpu.work.traffic import copy, fill, over
 
 # Tensors that one launch joins. Source: ATen/native/cuda/Shape.cu, CAT_ARRAY_BATCH_SIZE.
 _JOINED_BY_ONE_LAUNCH = 128
+# Views of which there are operators that copy what is seen.
+_WHOLE_VIEWS = (
+    *("view", "expand", "alias", "detach", "permute", "transpose", "t", "squeeze", "unsqueeze", "as_strided"),
+    *("view_as_real", "view_as_complex"),
+)
+_VIEWS_OF_PARTS = ("diagonal", "narrow", "select", "slice", "unfold")
 
 
-@counts("aten.clone", "aten._to_copy", "aten.lift_fresh_copy", "aten.view_copy", "aten.expand_copy", "aten._conj_copy")
+@counts(
+    *("aten.clone", "aten._to_copy", "aten.lift_fresh_copy", "aten._conj_copy"),
+    *(f"aten.{view}_copy" for view in _WHOLE_VIEWS),
+)
 def clone(op: Op) -> Work:
     """(...) -> (...) in new memory, in another number format or order where asked for.
 
@@ -19,6 +28,16 @@ def clone(op: Op) -> Work:
     Source: ATen/native/cuda/Copy.cu.
     """
     return Work((copy(op.tensor("self"), op.output()),))
+
+
+@counts(*(f"aten.{view}_copy" for view in _VIEWS_OF_PARTS))
+def copy_of_part(op: Op) -> Work:
+    """A part of a tensor -> new memory.
+
+    Counts: what is in the part, read and written once.
+    Source: ATen/native/TensorShape.cpp; ATen/native/cuda/Copy.cu.
+    """
+    return Work((over(op, "copy", 0, read=op.output_tensors()),))
 
 
 @counts("aten.copy_", "aten.copy")

@@ -41,7 +41,7 @@ class Evaluation:
         self._seen = seen
         # Calls in a row, by the module's identity.
         self._in_a_row: Counter[int] = Counter()
-        self._spent_s = 0.0
+        self._row_began_at = self._spent_s = 0.0
         self._answers: dict[Any, Any] = {}
         self._trained_at = time.perf_counter()
         self._loaded_s = self._loaded_apart_s = 0.0
@@ -58,6 +58,8 @@ class Evaluation:
             # What was loaded after the last call is the step's first batch.
             interval.apart_s += now - self._trained_at - (interval.loading_s - self._loaded_apart_s)
             interval.loading_s -= self._loaded_apart_s - self._loaded_s
+            if not self._seen.intervals:
+                self._seen.before_first_s = now - self._row_began_at
         if self._in_a_row:
             self._in_a_row.clear()
             self._spent_s = 0.0
@@ -70,6 +72,8 @@ class Evaluation:
 
     def answer(self, plain: Callable[..., Any], module: Any, args: Any, kwargs: Any) -> Any:
         """Return what `module` gives for its arguments, or gave for others of their shapes in evaluation mode."""
+        if not self._in_a_row:
+            self._row_began_at = time.perf_counter()
         self._in_a_row[id(module)] += 1
         key = None
         if self.is_cut_short and not module.training and (self.is_apart or self._spent_s > _PATIENCE_S):

@@ -28,7 +28,13 @@ _NEGLIGIBLE = 0.01
 # What the script itself does in a step is told from here on: the machine may be busy, Python around torch's functions
 # is in what an op takes the host, and frameworks have some milliseconds of their own.
 _OWN_S, _OWN_AN_OP_S = 30e-3, 100e-6
+# What came before the first step is told if it is so many steps long.
+_MUCH_BEFORE = 10
 FIRST_ALONE = "Only the first step was timed, which is usually slower than later ones."
+BEFORE_FIRST = (
+    "Before the first step models were called without gradients for {}, a rollout or an evaluation: where that comes "
+    "again every so many steps, no time here holds it."
+)
 NO_LOADER = "No DataLoader was seen: what making a batch takes here is in the time of a step."
 COMPILED = "The script asks for torch.compile: its whole step counts as compiled unless --no-compile is given."
 
@@ -117,6 +123,9 @@ def timed_steps(outcome: PassOutcome) -> TimedSteps | None:
         notes.append(FIRST_ALONE)
     step_s = tuple(i.seconds - i.loading_s - i.apart_s for i in intervals)
     loading_s = median(i.loading_s for i in intervals)
+    apart_share = _apart_share(seen.intervals)
+    if seen.before_first_s > _MUCH_BEFORE * median(step_s) and apart_share < _NEGLIGIBLE:
+        notes.append(BEFORE_FIRST.format(duration(seen.before_first_s)))
     # Weights keep the format the script gives them; autocast is another on a CPU, or none.
     precision = _AUTOCAST.get(seen.autocast) or _WEIGHTS.get(seen.weight_format, "fp32")
     return TimedSteps(
@@ -125,7 +134,7 @@ def timed_steps(outcome: PassOutcome) -> TimedSteps | None:
         precision=precision,
         threads=outcome.threads,
         seconds_spent=outcome.seconds,
-        apart_share=_apart_share(seen.intervals),
+        apart_share=apart_share,
         notes=tuple(notes),
         crowded=outcome.crowded,
     )

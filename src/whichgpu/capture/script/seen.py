@@ -103,6 +103,7 @@ class Seen:
         recorded: Index of the interval that was recorded; None if none was.
         batches_wanted: Batches after which a framework ends an epoch, a share of all if it is a fraction; None for all.
         steps_wanted: Steps after which it ends training; None if it was told of none.
+        before_first_s: Time that calls without gradients took before the first step, where they were many in a row.
         weight_format: dtype of most weights of the models called in training, as the real pass had them; "" if unknown.
         steps_on_remainders: Whether a framework is at work that makes a step of the batches left at an epoch's end.
         weights: How many numbers the optimizers update; 0 if none does.
@@ -124,6 +125,7 @@ class Seen:
     recorded: int | None = None
     batches_wanted: int | float | None = None
     steps_wanted: int | None = None
+    before_first_s: float = 0.0
     weight_format: str = ""
     steps_on_remainders: bool = False
     weights: int = 0
