@@ -38,6 +38,7 @@ def test_tensors_are_made_on_it(make):
     assert not tensor.is_cpu
     assert not tensor.is_meta
     assert tensor.get_device() == 0
+    assert str(type(tensor)) == str(torch.Tensor)
     assert tensor.shape == (2, 3)
     assert tensor.dtype == torch.float32
 

@@ -103,6 +103,10 @@ class PhantomTensor(torch.Tensor):  # type: ignore[misc]
         return copy
 
 
+# Programs look for "torch" in the name of a value's type (tensorboardX does).
+PhantomTensor.__module__, PhantomTensor.__qualname__, PhantomTensor.__name__ = "torch", "Tensor", "Tensor"
+
+
 def wrap(meta: torch.Tensor) -> PhantomTensor:
     """Return the phantom tensor that shares the storage of a plain meta tensor."""
     wrapped: PhantomTensor = torch.Tensor._make_subclass(PhantomTensor, meta, False, device_for_backend_keys=CUDA)
