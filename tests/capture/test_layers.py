@@ -6,7 +6,6 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations, rnn
 
-from whichgpu.errors import CaptureError
 from whichgpu.work import count_graph
 
 pytestmark = pytest.mark.usefixtures("phantom")
@@ -287,17 +286,3 @@ def test_recurrent_layers_under_autocast(kind, record, names):
         out.sum().backward()
 
     assert names(record(step))["aten._cudnn_rnn.default"] == 1
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: torch.eye(4).to_sparse().to("cuda"),
-        lambda: torch.eye(4).to_sparse_csr().cuda() @ floats(4, 4),
-        lambda: torch.sparse.mm(torch.eye(4).to_sparse(), floats(4, 4)),
-    ],
-    ids=["COO", "CSR", "product"],
-)
-def test_sparse_tensors_are_refused_with_what_to_do(make):
-    with pytest.raises(CaptureError, match=r"layout torch.sparse.*index_add_"):
-        make()

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from whichgpu.capture.made_up import MadeUp
-from whichgpu.capture.stand_in import EVENLY, HALF
+from whichgpu.capture.stand_in import BY_CHANCE, EVENLY, HALF
 from whichgpu.errors import CaptureError
 
 pytestmark = pytest.mark.usefixtures("phantom")
@@ -228,3 +228,50 @@ def test_a_fake_kernel_that_asks_for_values_is_refused_in_a_sentence():
             torch.ops.whichgpu_test.counted(on_device(3))
     finally:
         library._destroy()
+
+
+MASKS = {
+    "part of an integer": (lambda n: (torch.rand(n, device="cuda") + 0.7).int().bool(), 0.7),
+    "its floor": (lambda n: torch.floor(0.9 + torch.rand(n, device="cuda")).type(torch.bool), 0.9),
+    "drawn on the host": (lambda n: (torch.rand(n).to("cuda") + 0.9).floor().bool(), 0.9),
+    "in place": (lambda n: torch.rand(n, device="cuda").add_(0.25).floor_().bool(), 0.25),
+    "larger": (lambda n: torch.rand(n, device="cuda") >= 0.2, 0.8),
+    "smaller": (lambda n: torch.rand_like(torch.zeros(n, device="cuda")) < 0.2, 0.2),
+    "what is left": (lambda n: 1 - torch.rand(n, device="cuda") < 0.3, 0.3),
+    "inverted": (lambda n: ~(torch.rand(n, device="cuda") > 0.1), 0.1),
+    "another range": (lambda n: torch.rand(n, device="cuda") * 2 - 1 > 0.5, 0.25),
+    "uniform_": (lambda n: torch.zeros(n, device="cuda").uniform_(-1, 3) / 2 > 0, 0.75),
+    "bernoulli_": (lambda n: torch.empty(n, device="cuda").bernoulli_(0.3).bool(), 0.3),
+    "bernoulli": (lambda n: torch.bernoulli(torch.zeros(n, device="cuda"), 0.15).bool(), 0.15),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_random_masks_let_through_what_they_do_on_average(name, record):
+    make, kept = MASKS[name]
+    rows = torch.rand(1000, 4, device="cuda")
+
+    def step():
+        mask = make(1000)
+        assert rows[mask].shape == (round(1000 * kept), 4)
+        # What is chosen by the same mask has as many rows.
+        assert mask.nonzero().shape[0] == rows[mask].shape[0]
+
+    job = record(step)
+    assert BY_CHANCE in job.notes and HALF not in job.notes
+
+
+def test_numbers_written_over_are_not_drawn_any_more(record):
+    rows = torch.rand(1000, 4, device="cuda")
+
+    def step():
+        numbers = torch.rand(1000, device="cuda")
+        numbers.copy_(rows[:, 0] @ rows[:, 1] * rows[:, 2])
+        assert rows[numbers > 0.1].shape == (500, 4)
+
+    assert HALF in record(step).notes
+
+
+def test_random_numbers_of_the_host_are_saved_as_ever(tmp_path, phantom):
+    torch.save(torch.rand(100), tmp_path / "numbers.pt")
+    assert torch.load(tmp_path / "numbers.pt", weights_only=True).shape == (100,)

@@ -165,6 +165,52 @@ BY_HAND = [
         50 * 4096,
         2 * 16_384 + 16_384 + 4 * 4096 + 4 * 64 + 2 * 1024,
     ),
+    # 1,000 elements of (100, 80) in rows times (80, 16): ends, columns, values and a row for each; zeros copied first
+    (
+        "aten._sparse_addmm.default",
+        tensor(100, 16),
+        {
+            "self": tensor(100, 16),
+            "crow_indices": tensor(101, dtype="int64"),
+            "col_indices": tensor(1000, dtype="int64"),
+            "values": tensor(1000),
+            "mat2": tensor(80, 16),
+        },
+        {"beta": 0},
+        32_000,
+        2 * 6400 + 808 + 8000 + 4000 + 64_000 + 6400,
+    ),
+    # by coordinates: rows, their ends and columns in int32; zeros; the result into columns and back
+    (
+        "aten._sparse_addmm.default",
+        tensor(100, 16),
+        {
+            "self": tensor(100, 16),
+            "indices": tensor(2, 1000, dtype="int64"),
+            "values": tensor(1000),
+            "mat2": tensor(80, 16),
+        },
+        {"beta": 0},
+        32_000,
+        12_000 + 4404 + 12_000 + 6400 + 2 * 12_800 + 404 + 4000 + 4000 + 64_000 + 6400,
+    ),
+    # 1,000 of 8,000 elements: two indices and an element read, a value written
+    (
+        "aten.sparse_mask.default",
+        tensor(1000),
+        {"self": tensor(100, 80), "indices": tensor(2, 1000, dtype="int64")},
+        {},
+        0,
+        16_000 + 4000 + 4000,
+    ),
+    (
+        "aten._convert_indices_from_coo_to_csr.default",
+        tensor(101, dtype="int64"),
+        {"self": tensor(1000, dtype="int64")},
+        {},
+        0,
+        8808,
+    ),
 ]
 
 
@@ -195,6 +241,32 @@ def test_normalized_transforms_scale_their_result():
         count_op(op("aten._fft_c2c.default", A, {"dim": (1,), "normalization": n}, self=A)) for n in (0, 2)
     )
     assert scaled.launches == plain.launches + 1
+
+
+def test_coalescing_sorts_by_merging():
+    def coalesced(count, left):
+        outs = tensor(2, left, dtype="int64"), tensor(left)
+        given = {"indices": tensor(2, count, dtype="int64"), "values": tensor(count)}
+        return count_op(op("aten._coalesce.default", outs, **given))
+
+    # One block sorts up to 2,816 pairs of 16 bytes: read and written once. Before it two indices become one number, and
+    # two numberings are written; after it 16 bytes an element are looked through and 12 added up to 4; then each of two
+    # indices takes three kernels of 16, 16 and 24 bytes.
+    work = coalesced(1000, 1000)
+    assert work.bytes_moved == 1000 * (16 + 8 + 16 + 32 + 16 + 16 + 8 + 12 + 4 + 2 * 56)
+    assert work.synchronizes
+    # 2,816 x 1,024 pairs take ten passes more.
+    assert coalesced(2816 * 1024, 1000).launches == work.launches + 10
+    assert coalesced(1000, 500).bytes_moved < work.bytes_moved
+
+
+def test_a_softmax_over_elements_waits_for_their_lines():
+    given = {"indices": tensor(2, 1000, dtype="int64"), "values": tensor(1000)}
+    forward = count_op(op("aten._sparse_softmax.default", tensor(1000), {"dim": 1}, **given))
+    name = "aten._sparse_softmax_backward_data.default"
+    backward = count_op(op(name, tensor(1000), {"dim": 1}, grad_output=tensor(1000), **given))
+    assert forward.synchronizes and backward.synchronizes
+    assert forward.flops > backward.flops > 4000
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -36,7 +37,7 @@ class GradientSums:
     def note(self, index: int, op: Op) -> None:
         """Take note of `op`, the one of this index, which runs in a backward pass."""
         node = torch._C._current_autograd_node()
-        if node is None or isinstance(node, torch.autograd.function.BackwardCFunction) or torch.is_grad_enabled():
+        if node is None or torch.is_grad_enabled() or _may_add(node):
             return
         number = node._sequence_nr()
         if op.name == _SUM:
@@ -46,6 +47,12 @@ class GradientSums:
         for out in op.output_tensors():
             if out.storage is not None:
                 self._makers.setdefault(out.storage, number)
+
+
+def _may_add(node: Any) -> bool:
+    """Return whether the formula of a node is Python of the user's own, which may add what it was given."""
+    is_python = isinstance(node, torch.autograd.function.BackwardCFunction)
+    return is_python and not getattr(node._forward_cls, "adds_no_gradients", False)
 
 
 def accumulated_in_place(graph: Graph, sums: Iterable[int]) -> Graph:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from whichgpu.capture import convolution_ops, loss_ops, recurrent_ops, selection, special_ops
+from whichgpu.capture import chances, convolution_ops, loss_ops, recurrent_ops, selection, special_ops
 from whichgpu.capture.following import follow
 from whichgpu.capture.host_parameters import left_alone
 from whichgpu.capture.made_up import MadeUp
@@ -16,7 +16,7 @@ from whichgpu.capture.op_traits import OpTraits, traits_of
 from whichgpu.capture.phantom_tensor import META, KernelCall, PhantomTensor, wrap
 from whichgpu.capture.shadow import Shadow, give_shadow, is_assumed, note_assumed, real_result
 from whichgpu.capture.stand_in import assume, guess
-from whichgpu.capture.storages import Storages, refuse_sparse
+from whichgpu.capture.storages import Storages, sparse_refusal
 from whichgpu.errors import CaptureError
 from whichgpu.graph.tensor import contiguous_stride
 
@@ -88,15 +88,19 @@ class FakeDevice(TorchDispatchMode):  # type: ignore[misc]
             kwargs = {**kwargs, "pin_memory": None}
         if not phantoms and not self._is_wanted_here(device, others):
             weight = left_alone(func, args, kwargs)
-            return func(*args, **kwargs) if weight is None else weight
+            out = func(*args, **kwargs) if weight is None else weight
+            chances.note(func, args, out)
+            return out
         for other in others:
-            refuse_sparse(other)
+            if other.layout is not torch.strided:
+                raise sparse_refusal(other.layout, func._schema.name.removeprefix("aten::"))
         if self.is_followed and phantoms and any(t.dim() for t in others) and func not in _BETWEEN:
             return follow(self, func, traits_of(func).written, args, kwargs)
         special = HANDLERS.get(func)
         if special is not None:
             result = special(self, func, args, kwargs)
             if result is not NotImplemented:
+                chances.note(func, args, result)
                 return result
         if device is not None:
             if device.type == "cpu":
@@ -117,6 +121,7 @@ class FakeDevice(TorchDispatchMode):  # type: ignore[misc]
                 note_assumed(result)
         assume(func, args, out)
         guess(func, args, out)
+        chances.note(func, args, out)
         return self.recorded(traits, args, kwargs, out)
 
     def recorded(self, traits: OpTraits, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:

@@ -14,6 +14,8 @@ from torch.utils._pytree import tree_map
 from whichgpu.capture.modules import become
 from whichgpu.capture.patches import Patches
 from whichgpu.capture.phantom_tensor import CUDA, META, PhantomTensor
+from whichgpu.capture.sparse_making import is_on_host, moved
+from whichgpu.capture.sparse_tensor import SparsePhantom
 
 if TYPE_CHECKING:
     from whichgpu.capture.fake_device import FakeDevice
@@ -27,13 +29,18 @@ def install(patches: Patches, functions: PhantomFunctions) -> None:
     plain_call = torch.nn.Module.__call__
     depth = 0
 
+    def brought(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor) or isinstance(value, (PhantomTensor, SparsePhantom)) or value.is_meta:
+            return value
+        return moved(functions.device, value) if is_on_host(value) else _copied(value)
+
     def call(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
         nonlocal depth
         if module not in placed:
             _place(module)
             placed.update(module.modules())
         if not depth and next(module.parameters(), None) is not None:
-            args, kwargs = tree_map(_brought, (args, kwargs))
+            args, kwargs = tree_map(brought, (args, kwargs))
         depth += 1
         try:
             return plain_call(module, *args, **kwargs)
@@ -53,14 +60,11 @@ def install(patches: Patches, functions: PhantomFunctions) -> None:
 
 def _place(module: torch.nn.Module) -> None:
     tensors = (*module.parameters(), *module.buffers())
-    if any(not isinstance(t, PhantomTensor) and not isinstance(t, torch.nn.UninitializedParameter) for t in tensors):
+    if any(
+        not isinstance(t, (PhantomTensor, SparsePhantom)) and not isinstance(t, torch.nn.UninitializedParameter)
+        for t in tensors
+    ):
         module.to(CUDA)
-
-
-def _brought(value: Any) -> Any:
-    if isinstance(value, torch.Tensor) and not isinstance(value, PhantomTensor) and not value.is_meta:
-        return _copied(value)
-    return value
 
 
 def _copied(tensor: torch.Tensor) -> torch.Tensor:
@@ -91,13 +95,13 @@ def follow(
     targets = [v for name, v in (*zip(names, args, strict=False), *kwargs.items()) if name in written]
     to_host = any(isinstance(t, torch.Tensor) and not isinstance(t, PhantomTensor) for t in targets)
 
-    def moved(value: Any) -> Any:
+    def beside(value: Any) -> Any:
         if isinstance(value, (list, tuple)):
-            return [moved(v) for v in value] if any(isinstance(v, torch.Tensor) for v in value) else value
+            return [beside(v) for v in value] if any(isinstance(v, torch.Tensor) for v in value) else value
         if not isinstance(value, torch.Tensor) or isinstance(value, PhantomTensor) != to_host:
             return value
         where = torch.device("cpu") if to_host else META
         return device.answer(torch.ops.aten._to_copy.default, (value,), {"device": where})
 
-    args, kwargs = tuple(moved(a) for a in args), {k: moved(v) for k, v in kwargs.items()}
+    args, kwargs = tuple(beside(a) for a in args), {k: beside(v) for k, v in kwargs.items()}
     return func(*args, **kwargs) if to_host else device.answer(func, args, kwargs)

@@ -10,7 +10,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils import _device
 
-from whichgpu.capture import dense_gradients
+from whichgpu.capture import dense_gradients, sparse_making
 from whichgpu.capture.fake_device import FakeDevice
 from whichgpu.capture.following import place_leaf
 from whichgpu.capture.modules import become
@@ -58,8 +58,10 @@ class PhantomFunctions(TorchFunctionMode):  # type: ignore[misc]
             # torch puts `with torch.device(...)` below every other mode, so it has to be looked up.
             wanted = _device.CURRENT_DEVICE
         if wanted is None:
-            if self.device.is_followed and kwargs.get("requires_grad"):
-                return _make_on_phantom(func, args, kwargs)
+            if self.device.is_followed:
+                if kwargs.get("requires_grad"):
+                    return _make_on_phantom(func, args, kwargs)
+                args = sparse_making.followed(self.device, args)
             return func(*args, **kwargs)
         kind = device_type(wanted)
         if kind == "cuda":
@@ -113,6 +115,9 @@ def _to(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: dict[s
             tensor = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
         return mode.with_real_meta(func, (tensor, *rest), kwargs)
     if kind == "cuda":
+        if sparse_making.is_on_host(tensor):
+            dtype = next((v for v in (*rest, *kwargs.values()) if isinstance(v, torch.dtype)), None)
+            return sparse_making.moved(mode.device, tensor, dtype)
         if "device" in kwargs:
             kwargs = {**kwargs, "device": META}
         else:
@@ -121,6 +126,8 @@ def _to(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: dict[s
 
 
 def _cuda(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if sparse_making.is_on_host(args[0]):
+        return sparse_making.moved(mode.device, args[0])
     return args[0].to(META, **{k: v for k, v in kwargs.items() if k in ("non_blocking", "memory_format")})
 
 
@@ -194,6 +201,17 @@ def _require_grad(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwar
     return func(*args, **kwargs)
 
 
+def _make_sparse(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    wanted = kwargs.get("device", _device.CURRENT_DEVICE)
+    return sparse_making.made_by(func, mode.device, None if wanted is None else device_type(wanted), args, kwargs)
+
+
+def _to_sparse(mode: PhantomFunctions, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if not isinstance(args[0], PhantomTensor):
+        return func(*args, **kwargs)
+    return func(sparse_making.of_dense(args[0], mode.device), *args[1:], **kwargs)
+
+
 _SPECIAL: dict[Any, Callable[..., Any]] = {
     torch.Tensor.to: _to,
     torch._C._nn._parse_to: _parse_to,
@@ -210,4 +228,6 @@ _SPECIAL: dict[Any, Callable[..., Any]] = {
     torch.Tensor.requires_grad.__set__: _require_grad,
     torch.Tensor.requires_grad_: _require_grad,
     **dict.fromkeys(dense_gradients.PLACES, dense_gradients.embed),
+    **dict.fromkeys(sparse_making.MAKERS, _make_sparse),
+    **dict.fromkeys((torch.Tensor.to_sparse, torch.Tensor.to_sparse_csr, torch.Tensor.to_sparse_coo), _to_sparse),
 }

@@ -23,6 +23,7 @@ from whichgpu.capture import (
     parameter_classes,
     phantom_tensor,
     saving,
+    sparse_making,
     tensor_types,
     threads,
 )
@@ -85,6 +86,7 @@ def switched_on() -> Iterator[Phantom]:
         modules.install(patches)
         parameter_classes.install(patches)
         dense_gradients.install(patches)
+        sparse_making.install(patches, phantom.device)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Warning only once for all operators")
             autocast.install(library)

@@ -14,6 +14,7 @@ import torch
 from whichgpu.errors import CaptureError
 
 if TYPE_CHECKING:
+    from whichgpu.capture.chances import Drawn
     from whichgpu.capture.shadow import Shadow
 
 META = torch.device("meta")
@@ -32,11 +33,13 @@ class PhantomTensor(torch.Tensor):  # type: ignore[misc]
     Attributes:
         shadow: The real value, kept for small integer and boolean tensors while it is known.
         guess: What is read back of a comparison of single numbers that nobody knows; None of all else.
+        drawn: How its numbers are drawn, where they are random.
     """
 
     __torch_function__ = torch._C._disabled_torch_function_impl
     shadow: Shadow | None = None
     guess: bool | None = None
+    drawn: Drawn | None = None
 
     @property
     def device(self) -> torch.device:

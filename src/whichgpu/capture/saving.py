@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from whichgpu.capture import sparse_tensor
 from whichgpu.capture.patches import Patches
 from whichgpu.capture.phantom_tensor import META, PhantomTensor, wrap
 from whichgpu.capture.placeholders import placeholder
@@ -149,7 +150,7 @@ def install(patches: Patches, note: Callable[[PhantomTensor], Any]) -> Callable[
     entry = (_BEFORE_CUDA, _location_of, _to_phantom)
     registry.append(entry)
     registry.sort(key=lambda e: e[0])
-    safe = [rebuild_storage, rebuild_tensor]
+    safe = [rebuild_storage, rebuild_tensor, sparse_tensor.rebuild]
     known = list(torch.serialization.get_safe_globals())
     torch.serialization.add_safe_globals(safe)
 

@@ -7,7 +7,8 @@ order would see, and that spread evenly:
 - numbers are finite, checks over all elements hold, and none over any does;
 - places of largest elements, draws and permutations are spread evenly over what they point into;
 - a comparison of single numbers, read back, is that of the numbers that would be read back;
-- a mask nobody knows lets every second element through, and the reader of the result is told.
+- a mask nobody knows lets every second element through, one of random numbers as many as it does on average, and the
+  reader of the result is told.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 import torch
 
+from whichgpu.capture.chances import mask_by_chance
 from whichgpu.capture.phantom_tensor import PhantomTensor
 from whichgpu.capture.placeholders import placeholder_of
 from whichgpu.capture.shadow import give_shadow, is_assumed, largest_elements, note_assumed, value_of
@@ -36,6 +38,9 @@ HALF = (
 EVENLY = (
     "Some shapes depend on what the step's own layers choose, such as a router its experts: the phantom GPU spreads "
     "such choices evenly."
+)
+BY_CHANCE = (
+    "Some shapes depend on random masks: of what these choose from the phantom GPU takes the part they do on average."
 )
 # (result, arguments) -> what to assume of the result
 Assumption = Callable[[PhantomTensor, tuple[Any, ...]], torch.Tensor | None]
@@ -206,14 +211,16 @@ def _number(value: Any) -> Any:
 
 
 def mask_of(device: FakeDevice, tensor: torch.Tensor) -> torch.Tensor:
-    """Return which elements of `tensor` count as true: those that are, or every second one where nobody knows."""
+    """Return which elements of `tensor` count as true: those that are, or as many as may be where nobody knows."""
     value = None if device.made_up.holds(tensor) else value_of(tensor)
     if value is not None:
         if is_assumed(tensor):
             device.tell(EVENLY)
         return value != 0
-    device.tell(HALF)
-    mask = (torch.arange(tensor.numel()) % 2 == 0).view(tensor.shape)
+    mask = mask_by_chance(tensor)
+    device.tell(HALF if mask is None else BY_CHANCE)
+    if mask is None:
+        mask = (torch.arange(tensor.numel()) % 2 == 0).view(tensor.shape)
     if isinstance(tensor, PhantomTensor) and tensor.dtype == torch.bool:
         # So that what else is chosen by this mask has as many elements.
         give_shadow(tensor, mask)

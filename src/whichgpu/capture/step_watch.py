@@ -10,6 +10,7 @@ from torch.optim import optimizer as optimizer_hooks
 
 from whichgpu.capture.patches import Patches
 from whichgpu.capture.phantom_tensor import PhantomTensor
+from whichgpu.capture.sparse_tensor import SparsePhantom
 from whichgpu.capture.storages import Storages
 from whichgpu.graph import Phase
 
@@ -100,6 +101,9 @@ class StepWatch:
     def _mark(self, value: Any, kind: Any) -> None:
         if isinstance(value, PhantomTensor):
             self._storages.mark(value, kind)
+        elif isinstance(value, SparsePhantom):
+            for part in value.matrix.parts.values():
+                self._storages.mark(part, kind)
 
     def _go(self, phase: Phase) -> Phase:
         before, self.phase = self.phase, phase

@@ -16,18 +16,14 @@ if TYPE_CHECKING:
     from whichgpu.graph.graph import StorageKind
 
 
-def refuse_sparse(tensor: torch.Tensor) -> None:
-    """Raise if `tensor` is sparse.
-
-    Raises:
-        CaptureError: Saying why and what to do.
-    """
-    if tensor.layout is not torch.strided:
-        raise CaptureError(
-            f"The phantom GPU has no tensors of layout {tensor.layout}: which elements they hold decides their work, "
-            "and it has no values. Pass messages over a sparse graph with index_add_ or scatter_add_ on its edges; "
-            "keep what else is sparse on the CPU."
-        )
+def sparse_refusal(layout: torch.layout, name: str) -> CaptureError:
+    """Return the error that says why `name` is not there for tensors of a sparse layout, and what to do."""
+    return CaptureError(
+        f"The phantom GPU has no {name} for tensors of layout {layout}: which elements they hold decides their work, "
+        "and it has no values. Products with dense matrices, sums, softmax and arithmetic with numbers are there, "
+        "between tensors of the same device. Pass messages over a sparse graph with index_add_ or scatter_add_ on its "
+        "edges; keep what else is sparse on the CPU."
+    )
 
 
 class StorageLife:
@@ -71,7 +67,8 @@ class Storages:
 
     def note(self, tensor: torch.Tensor) -> StorageLife:
         """Return the life of the storage under `tensor`, begun now if it is new."""
-        refuse_sparse(tensor)
+        if tensor.layout is not torch.strided:
+            raise sparse_refusal(tensor.layout, "memory")
         storage = tensor.untyped_storage()
         # The address is good for a key as long as the storage lives; the weak reference drops it before it is reused.
         key = storage._cdata

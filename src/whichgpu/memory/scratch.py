@@ -16,6 +16,7 @@ from whichgpu.graph import Attribute, Graph, Op, Tensor
 from whichgpu.units import KIB, MIB
 
 _FP32_BYTES = 4
+_INT32_BYTES = 4
 _TILE = 4
 _HALVES = frozenset({"float16", "bfloat16"})
 # What cuBLAS is given once by PyTorch for each thread that multiplies: forward and backward are two.
@@ -171,6 +172,26 @@ def _sorted_indices(op: Op) -> int:
     return 4 * max((t.numel * t.itemsize for t in given), default=0)
 
 
+def _sparse_product(op: Op) -> int:
+    """Of COO, the result turned around, and columns and the ends of rows in int32.
+
+    Source: aten/src/ATen/native/sparse/cuda/SparseCUDATensorMath.cu, s_addmm_out_sparse_dense_cuda.
+    """
+    if "indices" not in op.inputs:
+        return 0
+    out = op.output()
+    return out.nbytes + _INT32_BYTES * (op.tensor("values").numel + out.shape[0] + 1)
+
+
+def _coalesce(op: Op) -> int:
+    """Every place as one number, where it was and where equal ones begin; sorting takes the first two once more.
+
+    Source: aten/src/ATen/native/sparse/cuda/SparseCUDATensor.cu, _coalesce_sparse_cuda.
+    """
+    indices = op.tensor("indices")
+    return 5 * indices.shape[1] * indices.itemsize
+
+
 def _up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
@@ -184,4 +205,6 @@ _RULES: dict[str, Callable[[Op], int]] = {
     "aten.index_put": _sorted_indices,
     "aten.index_put_": _sorted_indices,
     "aten._index_put_impl_": _sorted_indices,
+    "aten._sparse_addmm": _sparse_product,
+    "aten._coalesce": _coalesce,
 }

@@ -31,6 +31,26 @@ for i in range(5):
         p.data -= 0.1 * p.grad
     print(loss.log10().item())
 """,
+    "a sparse graph": """
+import torch
+from torch import nn
+class Propagate(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(8, 4))
+        self.register_buffer("loops", torch.eye(50).to_sparse())
+    def forward(self, x, adj):
+        return self.loops @ torch.spmm(adj, x @ self.weight)
+places = torch.stack([torch.arange(50), torch.arange(50).roll(3)])
+adj = torch.sparse_coo_tensor(places, torch.rand(50), (50, 50))
+model, x, labels = Propagate(), torch.rand(50, 8), torch.randint(4, (50,))
+optimizer = torch.optim.Adam(model.parameters())
+for i in range(5):
+    optimizer.zero_grad()
+    hidden = torch.sparse.mm(adj, model(x, adj))
+    nn.functional.cross_entropy(hidden, labels).backward()
+    optimizer.step()
+""",
     "values read by the host": """
 import numpy as np
 import torch
