@@ -1,5 +1,9 @@
 """LoRA fine-tuning of lit-gpt, as its table of resources measured it: max_memory_allocated on an A100 of 40 GB.
 
+Where weights are quantized, all linear layers but the adapters are: NF4 in blocks of 64, with "dq" the scales in 8
+bits, too. The checkpoints were in float16, which weights unpack to before they are turned to bfloat16. bitsandbytes was
+0.41, which kept the input of each layer for the backward pass; later releases do not.
+
 The models are written anew from its description: queries and values of the joint projection adapted with rank 8,
 weights and math in bfloat16, logits and losses in chunks of 128 tokens. The longest sequence of Alpaca comes first, so
 it decides.
@@ -52,8 +56,14 @@ MODELS = {
 }
 
 
-def captured(name: str, batch: int) -> Job:
-    """Return one step over a micro-batch whose sequences are as long as the longest."""
+def captured(name: str, batch: int, quantization: str = "") -> Job:
+    """Return one step over a micro-batch whose sequences are as long as the longest.
+
+    Args:
+        name: A key of `MODELS`.
+        batch: Sequences.
+        quantization: "", "nf4" or "nf4-dq".
+    """
     import torch
 
     from whichgpu.capture import capture, phantom_gpu
@@ -62,6 +72,8 @@ def captured(name: str, batch: int) -> Job:
     with phantom_gpu():
         with torch.device("cuda"):
             model = _model(shape).to(torch.bfloat16).train()
+        if quantization:
+            _quantize(model, quantization == "nf4-dq")
         for key, parameter in model.named_parameters():
             parameter.requires_grad_("lora_" in key)
         trained = [p for p in model.parameters() if p.requires_grad]
@@ -78,6 +90,41 @@ def captured(name: str, batch: int) -> Job:
             optimizer.zero_grad()
 
         return capture(step, name=f"lit-gpt {name}", samples_per_step=batch, precision="bf16")
+
+
+def _quantize(model: Any, double: bool) -> None:
+    """Replace the linear layers of a model on the GPU by packed ones."""
+    import torch
+    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+    class Product(torch.autograd.Function):  # type: ignore[misc]
+        @staticmethod
+        def forward(ctx: Any, x: Any, packed: Any, state: Any, bias: Any) -> Any:
+            ctx.kept = (x, packed, state)
+            return torch.nn.functional.linear(x, dequantize_4bit(packed, state).to(x.dtype), bias)
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Any) -> Any:
+            _, packed, state = ctx.kept
+            return torch.matmul(gradient, dequantize_4bit(packed, state).to(gradient.dtype)), None, None, None
+
+    class Packed(torch.nn.Module):  # type: ignore[misc]
+        """(..., inputs) -> (..., outputs)."""
+
+        def __init__(self, linear: Any) -> None:
+            super().__init__()
+            weight = linear.weight.data.half()
+            packed, self.state = quantize_4bit(weight, compress_statistics=double, quant_type="nf4")
+            self.register_buffer("packed", packed)
+            self.bias = linear.bias
+
+        def forward(self, x: Any) -> Any:
+            return Product.apply(x, self.packed, self.state, self.bias)
+
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, torch.nn.Linear):
+                setattr(module, name, Packed(child))
 
 
 def _chunked_loss(chunks: list[Any], targets: Any) -> Any:

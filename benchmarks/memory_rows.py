@@ -89,16 +89,22 @@ def _bert_rows() -> Iterator[MemoryRow]:
 def _litgpt_rows() -> Iterator[MemoryRow]:
     device = find_device("A100 40GB SXM")
     for row in _published():
-        if row["source"] != "litgpt" or "quant=None" not in row["notes"] or row["gpu_count"] != "1":
+        quantized = re.search(r"quant=(?:bnb\.)?([\w-]+)", row["notes"])
+        if row["source"] != "litgpt" or quantized is None or row["gpu_count"] != "1":
             continue
+        quantization = "" if quantized[1] == "None" else quantized[1]
         model = row["model"].removeprefix("litgpt:")
         if not model.endswith("-lora") or model.removesuffix("-lora") not in memory_litgpt.MODELS:
             continue
         name, batch = model.removesuffix("-lora"), int(float(row["batch_per_gpu"]))
-        job = kept(f"litgpt-{name}-{batch}", partial(memory_litgpt.captured, name, batch))
+        if quantization not in ("", "nf4", "nf4-dq"):
+            continue
+        kept_as = "-".join(filter(None, ("litgpt", name, str(batch), quantization)))
+        job = kept(kept_as, partial(memory_litgpt.captured, name, batch, quantization))
         found = GraphMemory(job.graph).on(device)
         published = _bytes(row)
-        words = f"{name}, LoRA, bf16, {batch} x {memory_litgpt.MODELS[name].longest}"
+        on = f" on {quantization}" if quantization else ""
+        words = f"{name}, LoRA{on}, bf16, {batch} x {memory_litgpt.MODELS[name].longest}"
         figure = "allocated" if published else "nvidia-smi"
         predicted = found.allocated_bytes if published else found.device_bytes
         yield MemoryRow(f"lit-gpt {words}", figure, published, predicted, usable_bytes(device) or 0)
