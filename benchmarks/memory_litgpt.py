@@ -68,6 +68,9 @@ def captured(name: str, batch: int, quantization: str = "") -> Job:
 
     from whichgpu.capture import capture, phantom_gpu
 
+    if quantization:
+        # It compiles helpers of its own, which shall not make the step a compiled one.
+        import bitsandbytes  # noqa: F401
     shape = MODELS[name]
     with phantom_gpu():
         with torch.device("cuda"):
