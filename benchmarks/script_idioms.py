@@ -48,7 +48,7 @@ _USUAL = (
 # Notes that depend on how fast this machine is at the moment.
 _OF_THE_MOMENT = (
     FIRST_ALONE,
-    "What loading takes ",
+    "How long a step waits ",
     "Before the first step models ",
     "A step takes long here: ",
     "Other programs kept ",

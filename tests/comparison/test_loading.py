@@ -22,8 +22,8 @@ pytestmark = pytest.mark.usefixtures("world")
             2,
             "loading takes up to 155 ms a step with 2 workers of a host like this one, longer than",
         ),
-        (0.31, 2, "5 workers would keep up with Fast"),
-        (5.0, 1, "51 workers would keep up"),
+        (0.31, 2, "at most 5 workers would keep up with Fast"),
+        (5.0, 1, "at most 51 workers would keep up"),
         (0.19, 2, ""),
     ],
 )

@@ -38,7 +38,7 @@ def loading_answer(job: JobSummary, gpus: Sequence[Row]) -> tuple[str, ...]:
     where = waiting[0].label if len(waiting) == 1 else f"{len(waiting)} of {len(gpus)} GPUs"
     return (
         f"Data: loading takes up to {duration(needed_s)} a step with {_workers(workers)} of a host like this one, "
-        f"longer than the step on {where}: there it may decide, not the GPU; {enough} would keep up with "
+        f"longer than the step on {where}: there it may decide, not the GPU; at most {enough} would keep up with "
         f"{fastest.label}.",
     )
 

@@ -72,7 +72,8 @@ def epoch_seen(seen: Seen, steps_per_epoch: int | None = None, samples_per_step:
             if rows is None:
                 sources[-1] = ASK_SAMPLES
     else:
-        loader, per_step = _by_rows(fed[0], intervals, sources), fed[1]
+        joined = _joined(seen, intervals, sources)
+        loader, per_step = joined or _by_rows(fed[0], intervals, sources), 1.0 if joined else fed[1]
         batches = max(round(per_step), 1)
         samples = round((loader.batch or 1) * max(per_step, 1))
         in_epoch = _batches_wanted(seen, loader)
@@ -88,7 +89,7 @@ def epoch_seen(seen: Seen, steps_per_epoch: int | None = None, samples_per_step:
                 f"The one told of has {loader.batch or 'unknown'} samples of {loader.dataset}, and an epoch is a pass "
                 "over all."
             )
-        elif loader.batches is not None and steps_per_epoch is None:
+        elif loader.batches is not None and steps_per_epoch is None and not joined:
             times = f" and {batches} of them a step" if batches > 1 else ""
             sources.append(
                 f"Steps per epoch: the DataLoader over {loader.dataset} has {loader.batches:,} batches of "
@@ -99,8 +100,8 @@ def epoch_seen(seen: Seen, steps_per_epoch: int | None = None, samples_per_step:
             drawn = loader.batches * (loader.batch or 1)
             if loader.samples and drawn > _REPEATED * loader.samples:
                 sources.append(
-                    f"Its sampler draws {drawn:,} samples an epoch from a data set of {loader.samples:,}: where "
-                    "training ends sooner, --steps-per-epoch tells."
+                    f"An epoch draws {drawn:,} samples from a data set of {loader.samples:,}: where training ends "
+                    "sooner, --steps-per-epoch tells."
                 )
         if loader.batch is None and samples_per_step is None:
             sources.append(ASK_SAMPLES)
@@ -113,6 +114,25 @@ def epoch_seen(seen: Seen, steps_per_epoch: int | None = None, samples_per_step:
         sources.append(ASK_STEPS)
     of_epoch = samples_of_all if samples_of_all and not steps_per_epoch else _samples_per_epoch(samples, steps, loader)
     return Epoch(samples, steps, of_epoch, batches, loader, tuple(sources))
+
+
+def _joined(seen: Seen, intervals: Sequence[Interval], sources: list[str]) -> LoaderSeen | None:
+    """Return the loaders of a step as one, where the model is given the batches of all of them at once.
+
+    The longest of them makes an epoch.
+    """
+    read = intervals[-1].batches if intervals else {}
+    loaders = [seen.loaders[key] for key in read]
+    batch = sum(loader.batch or 0 for loader in loaders)
+    if len(loaders) < 2 or set(read.values()) != {1} or intervals[-1].input_rows != batch:
+        return None
+    sizes = " and ".join(str(loader.batch) for loader in loaders)
+    longest = max(loaders, key=lambda loader: loader.batches or 0)
+    sources.append(
+        f"A step is made of batches of {len(loaders)} DataLoaders, {sizes} samples; the longest makes an epoch, of "
+        f"{longest.batches or 'unknown'} batches."
+    )
+    return replace(longest, batch=batch, samples=None)
 
 
 def _by_rows(loader: LoaderSeen, intervals: Sequence[Interval], sources: list[str]) -> LoaderSeen:

@@ -156,12 +156,14 @@ def time_notes(timed: TimedSteps, workers: int | None) -> tuple[str, ...]:
     """
     step_s = median(timed.step_s)
     share = timed.loading_s / (timed.loading_s + step_s)
-    by = f" with {workers} worker{'s' if workers > 1 else ''}" if workers else ""
+    by = f" with {_workers(workers)}" if workers else ""
     notes = []
     if workers is None:
         notes.append(NO_LOADER)
     elif workers and FIRST_ALONE in timed.notes:
-        notes.append(f"What loading takes is not known: the first batch waits for {workers} workers to start.")
+        notes.append(
+            f"How long a step waits for data here is not known: the first one waits for {_workers(workers)} to start."
+        )
     elif share < _NEGLIGIBLE:
         notes.append(f"Loading data takes less than {_percent(_NEGLIGIBLE)} of a step here{by}.")
     else:
@@ -175,6 +177,10 @@ def time_notes(timed: TimedSteps, workers: int | None) -> tuple[str, ...]:
             "time watched here; no time here holds it."
         )
     return tuple(notes)
+
+
+def _workers(count: int) -> str:
+    return "1 worker" if count == 1 else f"{count} workers"
 
 
 def _percent(share: float) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -141,6 +142,17 @@ def _length(sized: Any) -> int | None:
         return None
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute as a worker does, on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class _Batches:
     """An iterator over batches that reports each one."""
 
@@ -150,6 +162,8 @@ class _Batches:
         self._loader = loader
         self._key = key
         self._watch = watch
+        # What a worker would do, done here.
+        self._is_a_workers = bool(watch.seen.loaders[key].workers) and not getattr(loader, "num_workers", 0)
 
     def __iter__(self) -> _Batches:
         return self
@@ -163,7 +177,8 @@ class _Batches:
     def __next__(self) -> Any:
         watch = self._watch
         begin, torch_s = time.perf_counter(), watch.torch_s()
-        batch = next(self._plain)
+        with _one_thread() if self._is_a_workers else nullcontext():
+            batch = next(self._plain)
         interval = watch.interval
         interval.loading_s += time.perf_counter() - begin
         watch.torch_loading_s += watch.torch_s() - torch_s

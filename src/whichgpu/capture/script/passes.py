@@ -237,6 +237,13 @@ def _real_pass(
         if again.seen.intervals:
             again.seen.tell("The script does not train without a GPU: it was told that this CPU is one.")
             return again
+        for failed, pretends in ((outcome, False), (again, True)):
+            # Formats that meet only under autocast, which a CPU is spared where it can be.
+            if "dtype" in failed.error:
+                last = replace(request, pretends_cuda=pretends, with_autocast=True)
+                found = run_pass(last, options.timeout_s, memory_bytes)
+                if found.seen.intervals:
+                    return found
         if outcome.error and again.error not in ("", outcome.error):
             outcome = replace(outcome, error=f"{outcome.error}; told that this CPU is a GPU: {again.error}")
     return outcome

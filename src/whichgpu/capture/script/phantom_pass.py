@@ -32,9 +32,14 @@ from whichgpu.other_programs import ProcessorTime, crowding_note
 
 # Steps recorded at most to find one with nothing beside it.
 _MOST_RECORDED = 4
-# How long an optimizer is waited for that nobody has made yet, and that something called could be trained by.
+# What comes after the first step's end, such as a moving average that begins, falls into the second: where a step takes
+# no longer than this, a third one is seen.
+_QUICK_S = 1.0
+# Another step with so many times the ops of the one recorded is told of.
+_SOME_MORE = 1.1
 # More matrix products than these in the first step are no accident of its being the first.
 _MUCH_MORE = 1.2
+# How long an optimizer is waited for that nobody has made yet, and that something called could be trained by.
 _MOST_EXPECTING, _MOST_EXPECTING_S = 16, 10.0
 
 # Trainers that make a step of the batches left over at the end of an epoch.
@@ -43,6 +48,10 @@ _STEP_ON_REMAINDERS = (
     *("lightning.pytorch.trainer.trainer", "pytorch_lightning.trainer.trainer"),
 )
 
+MORE_IN_ANOTHER = (
+    "Another step has {:.1f} times as many ops as the one recorded: what may be done in every so many steps is in no "
+    "time told."
+)
 ONLY_FIRST = "Only one step was seen: the first, which lacks what comes before the model is called."
 MORE_AT_FIRST = (
     "The first step multiplies {:.1f} times as many matrices as the one recorded: what may be done in every so many "
@@ -167,6 +176,9 @@ class PhantomPass:
         if self._ends.expects_another() and self._has_patience(len(intervals)):
             return False
         last, others = intervals[-1], intervals[:-1]
+        is_of_one_batch = max(last.batches.values(), default=0) <= 1 and last.backward_calls <= 1
+        if len(intervals) == 2 and last.seconds < _QUICK_S and is_of_one_batch:
+            return False
         # Some look at a batch of another loader now and then, and forget to say that it is not for training. The last
         # step of an epoch may have fewer batches, and steps may be of several kinds.
         is_whole = last.backward_calls >= max(i.backward_calls for i in others)
@@ -195,6 +207,13 @@ class PhantomPass:
         more = min(of_first / max(of_chosen, 1) for of_first, of_chosen in pairs)
         if more > _MUCH_MORE:
             self.watch.seen.tell(MORE_AT_FIRST.format(more))
+
+    def _compare_with_others(self, chosen: _Recorded) -> None:
+        """Tell of work that another step like it has, and it has not."""
+        alike = [r for r in self._recorded if 0 < r.index < chosen.index and r.interval.shape == chosen.interval.shape]
+        most = max((len(r.graph.ops) for r in alike), default=0) / max(len(chosen.graph.ops), 1)
+        if most > _SOME_MORE:
+            self.watch.seen.tell(MORE_IN_ANOTHER.format(most))
 
     def outcome(self) -> PassOutcome:
         """Return the best step recorded, as a job."""
@@ -226,6 +245,7 @@ class PhantomPass:
         if chosen.read_placeholders:
             seen.tell(PLACEHOLDERS)
         self._compare_with_first(chosen)
+        self._compare_with_others(chosen)
         seen.recorded = chosen.index
         outcome.status = "done"
         outcome.job = job_to_document(

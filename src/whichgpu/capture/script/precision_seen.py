@@ -27,7 +27,7 @@ def precision_seen(graph: Graph, *, matmul_tf32: bool) -> tuple[str, tuple[str, 
         if weights == matrix == "bfloat16":
             return "bf16", ()
         if weights == matrix:
-            return "amp-fp16", ("Weights are float16 throughout, which is less work and memory than amp-fp16 is.",)
+            return "amp-fp16", ("Most weights are float16, which is less work and memory than amp-fp16 is.",)
         return f"amp-{_HALVES[matrix]}", ()
     if matrix not in ("float32", ""):
         return full, (f"Matrix math is in {matrix}; it is priced as {full}.",)

@@ -50,7 +50,9 @@ class RealPass:
         patches = Patches()
         self._ends = ends = StepEnds(self.watch, self._request.step_marker, self._request.optimizers)
         try:
-            redirect.install(patches, pretends_cuda=self._request.pretends_cuda)
+            redirect.install(
+                patches, pretends_cuda=self._request.pretends_cuda, with_autocast=self._request.with_autocast
+            )
             self.watch.install(patches)
             ends.install(patches)
             loaders.install(patches, self.watch, in_process=False)

@@ -26,12 +26,13 @@ _MEMORY_BYTES = 80_000_000_000
 _MORE = ("empty_like", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like", "randint_like", "normal")
 
 
-def install(patches: Patches, *, pretends_cuda: bool) -> None:
+def install(patches: Patches, *, pretends_cuda: bool, with_autocast: bool = False) -> None:
     """Let everything meant for a GPU happen on the CPU.
 
     Args:
         patches: What is replaced, to be put back.
         pretends_cuda: Whether torch.cuda says that there is a GPU, for scripts that refuse to run without.
+        with_autocast: Whether what the script computes under autocast is computed so here, in bfloat16.
     """
     patches.set(torch, "device", device_class(lambda number: CPU))
     more: list[Callable[..., Any]] = [getattr(torch, name) for name in _MORE]
@@ -65,7 +66,7 @@ def install(patches: Patches, *, pretends_cuda: bool) -> None:
         # As in torch.cuda.LongTensor(8): a class of its own, which has no GPU to make its tensors on.
         if name.endswith("Tensor") and hasattr(torch, name) and isinstance(value, type):
             patches.set(torch.cuda, name, getattr(torch, name))
-    _install_autocast(patches)
+    _install_autocast(patches, with_autocast)
     _install_cuda(patches, pretends_cuda)
 
 
@@ -117,13 +118,13 @@ def _generator_class() -> Any:
     return Generator
 
 
-def _install_autocast(patches: Patches) -> None:
+def _install_autocast(patches: Patches, with_autocast: bool) -> None:
     plain = torch.autocast.__init__
 
     def init(context: Any, device_type: str, dtype: Any = None, enabled: bool = True, **more: Any) -> None:
         if device_type in _NOT_HERE:
             # What a CPU computes slower is no help to anybody who waits for it; the phantom pass sees what was asked.
-            plain(context, "cpu", torch.bfloat16, enabled=False, **more)
+            plain(context, "cpu", torch.bfloat16, enabled=enabled and with_autocast, **more)
             return
         plain(context, device_type, dtype, enabled, **more)
 

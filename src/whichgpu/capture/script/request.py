@@ -22,6 +22,7 @@ class PassRequest:
         seconds: How long the real pass times steps.
         allow_writes: Whether the script may write where it wants.
         pretends_cuda: Whether torch says in the real pass that there is a GPU, which is then this CPU.
+        with_autocast: Whether the real pass computes under autocast what the script does on a GPU.
         world_size: Processes the script was to train with.
         variables: What a launcher would have told it in its environment; empty if none would have started it.
         on_gpu: Whether a script that trains on the CPU is taken for one that puts its model on a GPU.
@@ -37,6 +38,7 @@ class PassRequest:
     seconds: float = 10.0
     allow_writes: bool = False
     pretends_cuda: bool = False
+    with_autocast: bool = False
     world_size: int = 1
     variables: Mapping[str, str] = field(default_factory=dict)
     step_marker: str = ""

@@ -104,7 +104,7 @@ class Seen:
         batches_wanted: Batches after which a framework ends an epoch, a share of all if it is a fraction; None for all.
         steps_wanted: Steps after which it ends training; None if it was told of none.
         before_first_s: Time that calls without gradients took before the first step, where they were many in a row.
-        weight_format: dtype of most weights of the models called in training, as the real pass had them; "" if unknown.
+        weight_format: dtype of most weights of the models called, as the real pass had them; "" if unknown.
         steps_on_remainders: Whether a framework is at work that makes a step of the batches left at an epoch's end.
         weights: How many numbers the optimizers update; 0 if none does.
         compile_requested: Whether most of what is trained is called through torch.compile.

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 _DEEPEST = 3
@@ -53,6 +54,15 @@ def first_reached(calls: list[TrainingCall]) -> TrainingCall | None:
 def given_to(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> torch.Tensor | None:
     """Return the tensor whose rows are a call's samples: the first that has any, of a batch by names the largest."""
     return main_tensor(args[0]) if args and isinstance(args[0], Mapping) else main_tensor((args, kwargs))
+
+
+def rows_given(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int | None:
+    """Return how many samples a call is given: rows of its tensor, or of an array the model makes one of itself."""
+    tensor = given_to(args, kwargs)
+    if tensor is not None:
+        return int(tensor.shape[0])
+    arrays = (value for value in (*args, *kwargs.values()) if isinstance(value, np.ndarray) and value.ndim)
+    return next((len(array) for array in arrays), None)
 
 
 def main_tensor(value: Any) -> torch.Tensor | None:

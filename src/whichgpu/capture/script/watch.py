@@ -16,7 +16,7 @@ from whichgpu.capture.script.compiled import Compiled
 from whichgpu.capture.script.evaluation import Evaluation
 from whichgpu.capture.script.seen import Interval, Seen
 from whichgpu.capture.script.stopped import Stopped
-from whichgpu.capture.script.training_calls import TrainingCall, first_reached, given_to, main_tensor
+from whichgpu.capture.script.training_calls import TrainingCall, first_reached, given_to, main_tensor, rows_given
 
 
 class ScriptWatch:
@@ -49,6 +49,7 @@ class ScriptWatch:
         self.in_backward = False
         self.in_optimizer = False
         self.called: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
+        self._asked: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
         self.is_armed = True
         self.on_training_call: Callable[[], None] | None = None
         self.on_evaluated: Callable[[], None] | None = None
@@ -110,9 +111,9 @@ class ScriptWatch:
 
     @property
     def weight_format(self) -> str:
-        """The dtype of most weights of the models called in training mode; "" if none was."""
+        """The dtype of most weights of the models called, frozen ones included; "" if none was."""
         counts: Counter[str] = Counter()
-        for module in list(self.called):
+        for module in list(self._asked):
             for weight in module.parameters():
                 counts[str(weight.dtype).removeprefix("torch.")] += weight.numel()
         return max(counts, key=lambda dtype: counts[dtype], default="")
@@ -176,7 +177,7 @@ class ScriptWatch:
             self._since = time.perf_counter() - interval.loading_s
             interval.apart_s = 0.0
         given = given_to(args, kwargs)
-        rows = None if given is None else int(given.shape[0])
+        rows = rows_given(args, kwargs)
         interval.input_rows = interval.input_rows or rows
         if given is not None:
             interval.input_again += any(given is earlier for earlier in self._learned_from)
@@ -211,6 +212,7 @@ class ScriptWatch:
                 self.on_evaluated()
 
     def _note_called(self, module: Any) -> None:
+        self._asked.add(module)
         if module.training:
             self.called.add(module)
 
