@@ -23,6 +23,7 @@ _FORMATS: dict[str, NumberFormat] = {
     "bfloat16": "bf16",
     "float8_e4m3fn": "fp8",
     "float8_e5m2": "fp8",
+    "int8": "int8",
     "float32": "fp32",
 }
 # A rate nobody states cannot bound a kernel; finite, so that what is divided by it stays a number.
