@@ -12,6 +12,7 @@ model = nn.Linear(8, 8).to(device)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 run = wandb.init(project="mine", mode="online", config={"lr": 0.1})
 writer = SummaryWriter("runs")
+writer.add_graph(model, torch.randn(8, 8, device=device))
 step = 0
 for epoch in range(5):
     for x in DataLoader(torch.randn(64, 8), batch_size=8):
