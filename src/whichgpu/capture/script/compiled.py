@@ -40,7 +40,7 @@ class Compiled:
         def compile_nothing(model: Any = None, *args: Any, **kwargs: Any) -> Any:
             if model is None:
                 return lambda function: compile_nothing(function, *args, **kwargs)
-            return self._compiled(model) if fuses(**kwargs) else model
+            return self._compiled(model, patches) if fuses(**kwargs) else model
 
         patches.set(torch, "compile", compile_nothing)
 
@@ -67,12 +67,14 @@ class Compiled:
         """Return whether something compiled was called with gradients, though not most of what is trained."""
         return self._is_asked and not covers
 
-    def _compiled(self, model: Any) -> Any:
+    def _compiled(self, model: Any, patches: Patches) -> Any:
         """Return what torch.compile would: of a model the wrapper that has its attributes, calls of which count."""
         # torch brings its compiler only where something is compiled.
         from torch._dynamo.eval_frame import OptimizedModule
 
         if isinstance(model, torch.nn.Module):
+            if OptimizedModule._initialize is not _call_plainly:
+                patches.set(OptimizedModule, "_initialize", _call_plainly)
             return OptimizedModule(model, _Context(self, model))
         # What nn.Module.compile() compiles is a method of a model.
         owner = getattr(model, "__self__", None)
@@ -102,6 +104,14 @@ class Compiled:
             yield
         finally:
             self.depth -= 1
+
+
+def _call_plainly(wrapper: Any) -> None:
+    """Let the wrapper of a compiled model call the model as it is.
+
+    torch would look the model up among all functions it knows, and some of those are replaced here.
+    """
+    wrapper.forward = wrapper.dynamo_ctx(wrapper._orig_mod.__call__)
 
 
 class _Context:

@@ -128,7 +128,8 @@ def _describe(loader: Any) -> LoaderSeen:
         batch = getattr(sampler, "batch_size", None)
     return LoaderSeen(
         dataset=type(loader.dataset).__name__,
-        samples=_length(loader.dataset),
+        # Without a sampler of batches every item of the dataset is one.
+        samples=None if sampler is None else _length(loader.dataset),
         batches=_length(loader),
         batch=batch if isinstance(batch, int) else None,
         workers=loader.__dict__.get(_WORKERS, loader.num_workers),

@@ -51,8 +51,8 @@ class Interval:
         evaluation_calls: Calls of models from outside, without gradients.
         batches: Batches fetched, by loader.
         input_rows: First dimension of the first tensor given to a model in training; None if there was none.
-        input_again: Calls in training whose first tensor a backward pass has come to already: optimizers like SAM go
-            over a batch twice.
+        input_again: Calls in training whose first tensor a backward pass has come to already (optimizers like SAM go
+            over a batch twice), and backward passes over the forward pass of the one before.
     """
 
     seconds: float = 0.0

@@ -67,6 +67,8 @@ class ScriptWatch:
         self._learned_from: list[torch.Tensor] = []
         # Until the first backward pass of a step.
         self._calls: list[TrainingCall] = []
+        # Calls in training of the step by its last backward pass.
+        self._calls_before = 0
 
     @property
     def is_here(self) -> bool:
@@ -234,6 +236,10 @@ class ScriptWatch:
                         self.interval.backward_calls += 1
                         if self.interval.backward_calls == 1:
                             self._note_learned()
+                        elif self.interval.training_calls and self.interval.training_calls == self._calls_before:
+                            # The same forward pass once more, by another loss.
+                            self.interval.input_again += 1
+                        self._calls_before = self.interval.training_calls
                         self._learned_from += self._inputs
                         self._inputs.clear()
                         self.interval.backward_between += self.interval.optimizer_steps > 0
