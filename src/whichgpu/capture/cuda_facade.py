@@ -44,7 +44,8 @@ _NOTHING = (
 def install(patches: Patches, device: FakeDevice, tell: Callable[[str], None]) -> None:
     """Let torch.cuda and torch.accelerator speak of the phantom GPU; `tell` takes notes for the reader of a result."""
     properties = _properties()
-    answers: dict[str, Any] = dict.fromkeys(_NOTHING, _answer(None))
+    # An answer of its own for each: torch.compile keeps a table of torch's functions, and wants no one of them twice.
+    answers: dict[str, Any] = {name: _answer(None) for name in _NOTHING}
     answers |= streams.ANSWERS
     answers |= cuda_memory.answers(device.storages)
     answers |= {
@@ -71,7 +72,7 @@ def install(patches: Patches, device: FakeDevice, tell: Callable[[str], None]) -
         "current_blas_handle": _answer(0),
         "current_solver_handle": _answer(0),
         # Sensors of a device that does nothing, read by loops that print them.
-        **dict.fromkeys(("utilization", "memory_usage", "temperature", "power_draw", "clock_rate"), _answer(0)),
+        **{name: _answer(0) for name in ("utilization", "memory_usage", "temperature", "power_draw", "clock_rate")},
         "initial_seed": _answer(0),
         "get_rng_state": lambda *args, **kwargs: torch.zeros(16, dtype=torch.uint8),
         "get_rng_state_all": lambda *args, **kwargs: [torch.zeros(16, dtype=torch.uint8)],
@@ -81,8 +82,8 @@ def install(patches: Patches, device: FakeDevice, tell: Callable[[str], None]) -
         "make_graphed_callables": cuda_graphs.make_graphed_callables,
         # Of torch.accelerator alone.
         "current_accelerator": _answer(torch.device("cuda")),
-        **dict.fromkeys(("current_device_index", "current_device_idx"), _answer(0)),
-        **dict.fromkeys(("set_device_index", "set_device_idx"), _answer(None)),
+        **{name: _answer(0) for name in ("current_device_index", "current_device_idx")},
+        **{name: _answer(None) for name in ("set_device_index", "set_device_idx")},
     }
     _replace(patches, "torch.cuda", answers)
     # There the capability is a table of number formats.

@@ -67,7 +67,8 @@ def _with_one_device(patches: Patches, owner: Any, seen: Seen) -> None:
         if count > 1:
             seen.world_size = max(seen.world_size, count)
             given["devices"] = given["num_nodes"] = 1
-        seen.batches_wanted = 1 if given.get("fast_dev_run") is True else given.get("limit_train_batches")
+        quick = given.get("fast_dev_run") or 0
+        seen.batches_wanted = int(quick) or given.get("overfit_batches") or given.get("limit_train_batches")
         seen.steps_wanted = _positive(given.get("max_steps"))
         given.pop("self", None)
         plain(trainer, **given, **more)
