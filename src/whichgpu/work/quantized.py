@@ -16,7 +16,7 @@ from whichgpu.work.registry import counts
 from whichgpu.work.traffic import SPECIAL, bytes_of, over
 
 # Below so many rows a kernel unpacks the weights as it multiplies; above, they are written out and multiplied as ever.
-# Where between 8 and 1,536 rows newer releases change over depends on the GPU, and gains some ten per cent there.
+# Newer releases change over between 8 and 1,536 rows, where depends on the GPU: what that gains is left out.
 _FEW_ROWS = 8
 # An element in blocks: a look-up or a search through the code book, a product with the block's scale.
 _UNPACK_FLOPS, _PACK_FLOPS = 2, 8
