@@ -9,6 +9,7 @@ the sources say how many were used. The fit begins at the coefficients there are
 
 from __future__ import annotations
 
+import math
 import sys
 import tomllib
 from collections import Counter
@@ -127,24 +128,37 @@ def _own(by_source: Counter[str]) -> str:
 def spreads(rows: Sequence[Measured], full: Fit, out: LeaveOut) -> dict[str, dict[str, Any]]:
     """Return how far predictions were off: of a device that was measured, of others, of a family never measured.
 
-    In each, a new job on the device: models of timm's are held out by kinds.
+    In each, a new job on the device: what is added is how much farther off timm's models are where no model of their
+    kind was fitted to.
     """
     efficiencies = full.efficiencies
     steps = [r for r in rows if r.task != "kernel"]
     by_job = out.predict(lambda r: (r.source, r.family) if r.source == "timm" else None)
-    seen = [*by_job, *check([r for r in steps if r.source != "timm"], efficiencies, full.values)]
+    seen = check(steps, efficiencies, full.values)
     by_gpu = out.predict(lambda r: r.device.name if r.task != "kernel" else None)
     by_family = out.predict(lambda r: efficiencies.family_of(r.device).name if r.task != "kernel" else None)
+    new, known = (spread(some, "")["sigma"] for some in (by_job, [c for c in seen if c.row.source == "timm"]))
+    novelty = math.sqrt(max(0.0, new**2 - known**2))
     words = "published step times of {jobs} jobs over {gpus} GPUs"
     found = {
         "device": spread(seen, words),
         "family": spread(by_gpu, words + ", leave-one-GPU-out"),
         "vendor": spread(by_family, words + ", leave-one-family-out"),
     }
+    for row in found.values():
+        row["sigma"] = math.hypot(row["sigma"], novelty) * one_more(row["gpus"])
+        row["basis"] += f", and {novelty:.3f} for a job of a kind never seen"
     # Chance may have it otherwise, but what is less known is not surer.
     for surer, name in (("device", "family"), ("family", "vendor")):
         found[name]["sigma"] = max(found[name]["sigma"], found[surer]["sigma"])
     return found
+
+
+def one_more(count: int) -> float:
+    """Return by how much the interval of one more GPU is wider than the spread of `count`: Student's prediction."""
+    from scipy.stats import t
+
+    return float(t.ppf(0.9, count - 1)) / _Z80 * math.sqrt(1 + 1 / count)
 
 
 def spread(checks: Sequence[Check], words: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ KERNEL_WEIGHTS = {"linear": 10.0, "bmm": 10.0, "softmax": 3.0, "layernorm": 3.0,
 ELEMENTWISE_WEIGHT = 1.0
 PRODUCT_WEIGHT = 4.0
 # Many models on one GPU: each tells less than the same model on many. Inference says less of training.
-WEIGHTS = {("timm", "train"): 0.5, ("timm", "infer"): 0.25, ("neusight", "train"): 3.0, ("neusight", "infer"): 2.0}
+WEIGHTS = {("timm", "train"): 0.25, ("timm", "infer"): 0.25, ("neusight", "train"): 3.0, ("neusight", "infer"): 2.0}
 # Runs ten times slower than any board of their class: something else was measured.
 BROKEN = {("RTX A4000", "nv:bert_large_squad")}
 

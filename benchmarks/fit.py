@@ -100,6 +100,10 @@ class Problem:
         self.nodes = process_nodes(plain)
         self.family = [plain.family_of(b.device).name for b in batches]
         self.lacks = [["-".join(map(str, s.until)) for s in plain.software_of(b.software)] for b in batches]
+        self.matured = [
+            {"-".join(map(str, s.until)) for s in plain.software if plain.is_mature(plain.family_of(b.device), s)}
+            for b in batches
+        ]
         self.lineage = {f: lineage(structure, f) for f in self.family}
         self.parameters = [
             *COMMON,
@@ -154,7 +158,7 @@ class Problem:
                 how = f"tile.{parameter.name.split('.')[-1]}" if acts == "tile" else acts
                 column = np.concatenate(
                     [
-                        b.share_out(found, self._touches(parameter, b, i))
+                        b.share_out(found, self._touches(parameter, b, i)) * self._share(parameter, i, values)
                         for i, (b, found) in enumerate(zip(self.batches, moved[how], strict=True))
                     ]
                 )
@@ -184,6 +188,12 @@ class Problem:
         # A circumstance of the measurements: no kernel takes longer for it.
         times = [b.times(k, changed)[0] for b, k in zip(self.batches, kernels_s, strict=True)]
         return np.log(np.concatenate(times))
+
+    def _share(self, parameter: Parameter, index: int, values: Mapping[str, float]) -> float:
+        """Return the exponent with which a parameter acts on a batch."""
+        room, _, rest = parameter.name.partition(".")
+        is_less = room == "software" and rest.partition(".")[0] in self.matured[index]
+        return values["model.mature_gain"] if is_less else 1.0
 
     def _touches(self, parameter: Parameter, batch: Batch, index: int) -> NDArray[np.bool_] | bool:
         """Return which groups of a batch's table a parameter acts on, (groups,), or all or none."""

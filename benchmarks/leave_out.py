@@ -71,10 +71,8 @@ class LeaveOut:
         self.problem = Problem(batched(rows), structure)
         self.theta = np.log([full.values[p.name] for p in self.problem.parameters])
         residuals = self.problem.residuals(self.theta)
-        count = len(self.problem.measured)
-        # Weights of the robust loss at the optimum, by which a least-squares step stands for it.
-        robust = np.ones(len(residuals))
-        robust[:count] = (1 + (residuals[:count] / SOFT) ** 2) ** -0.25
+        # Weights of the robust loss at the optimum, by which a least-squares step stands for it: the priors' as well.
+        robust = (1 + (residuals / SOFT) ** 2) ** -0.25
         self.jacobian = self.problem.jacobian(self.theta) * robust[:, None]
         self.residuals = residuals * robust
         self._normal: Floats = self.jacobian.T @ self.jacobian

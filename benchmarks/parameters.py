@@ -65,6 +65,7 @@ COMMON = (
     Parameter("model.l2_bytes_per_clock", 25.0, 0.3),
     Parameter("model.clock.consumer", 1.15, 0.05),
     Parameter("model.clock.workstation", 1.03, 0.03),
+    Parameter("model.mature_gain", 0.2, 1.0, 1.0),
     Parameter("scale.start_us", 1.5, 0.3),
     Parameter("scale.matrix.fp16", 0.9, 0.1, 1.0),
     Parameter("scale.matrix.tf32", 0.9, 0.1, 1.0),
@@ -76,7 +77,12 @@ COMMON = (
 _COMPUTE = {
     "vector": (0.3, 0.3),
     "matmul.batched": (1.0, 0.15),
+    # Long rows along the sum, each on a page of its own: nothing was measured of them on matrix units.
+    "matmul.deep.fp32": (0.9, 0.1),
+    "matmul.deep.fp32.pascal": (0.6, 0.3),
     # Rows that begin anywhere: narrow loads, and on Hopper the kernels of the generation before.
+    "matmul.ragged.fp32": (0.9, 0.1),
+    "matmul.ragged.fp32.pascal": (0.7, 0.3),
     "matmul.ragged.fp16": (0.6, 0.3),
     "matmul.ragged.tf32": (0.7, 0.3),
     "matmul.ragged.fp16.hopper": (0.5, 0.3),
@@ -143,6 +149,7 @@ _MEMORY = {
     "normalization": (0.75, 0.2),
     "normalization.channels_last": (1.0, 0.2),
     "normalization.native": (1.0, 0.2),
+    "normalization.evaluation": (1.0, 0.2),
     "normalization.backward": (1.0, 0.2),
     "normalization.backward.channels_last": (1.0, 0.2),
     "softmax": (0.85, 0.2),
@@ -163,6 +170,7 @@ _ELEMENTS_PER_CLOCK = {
     "normalization.channels_last": (1.0, 0.3),
     "normalization.backward": (1.0, 0.3),
     "normalization.native": (0.8, 0.3),
+    "normalization.evaluation": (1.0, 0.3),
     "softmax": (5.0, 0.4),
     "softmax.backward": (1.0, 0.3),
     "reduction": (10.0, 0.4),
@@ -244,6 +252,8 @@ _OLDER_MEMORY = {
     "depthwise_convolution": 0.3,
     "depthwise_convolution.channels_last": 0.3,
 }
+# Where a generation may differ by more: PyTorch 1.4 came with cuBLAS 10 and moved single elements.
+_WIDER = {"1.4": {"compute": {"matmul": 0.2}, "memory": {"elementwise": 0.15}}}
 OWN = (
     Parameter("matrix.fp16", 1.0, 0.1, 1.5),
     Parameter("matrix.tf32", 1.0, 0.1, 1.5),
@@ -265,7 +275,7 @@ def kind_parameters() -> Iterator[Parameter]:
 def software_parameters(until: str) -> Iterator[Parameter]:
     """Yield what an older generation of PyTorch has for itself: factors on the common coefficients."""
     for room, table in (("compute", _OLDER_COMPUTE), ("memory", _OLDER_MEMORY)):
-        for name, sigma in table.items():
+        for name, sigma in (table | _WIDER.get(until.replace("-", "."), {}).get(room, {})).items():
             yield Parameter(f"software.{until.replace('.', '-')}.{room}.{name}", 1.0, sigma)
 
 
@@ -274,9 +284,12 @@ def tile_parameters(document: Document) -> Iterator[Parameter]:
     for row in document["tiles"]:
         for how in ("single", "batched"):
             for tile, start in _TILE_STARTS[row["name"]][how].items():
-                yield Parameter(f"tiles.{row['name']}.{how}.{tile}", start, 0.15)
+                high = _BEYOND_PEAK.get(row["name"], 1.0)
+                yield Parameter(f"tiles.{row['name']}.{how}.{tile}", start, 0.15, high)
 
 
+# No kernel does more than its units; AMD's matrix units do, in float32, twice what its vector units are rated at.
+_BEYOND_PEAK = {"CDNA": 2.0}
 # Kernel names and times of NeuSight's products, each library fitted by itself.
 _TILE_STARTS: dict[str, dict[str, dict[str, float]]] = {
     "Ampere": {

@@ -61,6 +61,7 @@ def ideal(**changes) -> Efficiencies:
         "l2_reach": 0.5,
         "kernel_norm": 4.0,
         "step_norm": 6.0,
+        "mature_gain": 1.0,
         "source": "made up",
     }
     times = ("op_us", "launch_us", "view_us", "synchronization_us", "compiled_launch_us", "compiled_call_us")

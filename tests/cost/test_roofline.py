@@ -292,3 +292,16 @@ def test_a_family_may_qualify_all_its_kernels():
         for family in ({}, {"qualifier": "hopper"})
     ]
     assert found == pytest.approx([2 * priced(kernel).compute_s[0], 4 * priced(kernel).compute_s[0]])
+
+
+def test_families_that_were_mature_gained_less_by_later_releases():
+    gained = [{"until": "1.12", "source": "made up", "compute": {"matmul": 0.25}}]
+    table = KernelTable.of_kernels([(matmul(4096, 4096, 4096), 1)])
+
+    def seconds(family):
+        found = ideal(software=gained, family=family, model={"mature_gain": 0.5})
+        return price_table(table, DEVICE, precision("fp32"), found, found.software_of("1.10")).compute_s[0]
+
+    new = seconds({})
+    assert seconds({"mature_since": "1.9"}) == pytest.approx(new / 2)
+    assert seconds({"mature_since": "1.12"}) == pytest.approx(new)  # until then it lacked as much

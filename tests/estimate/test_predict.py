@@ -191,7 +191,8 @@ def test_the_interval_says_what_it_rests_on():
     cpu = estimate(work, CPU, allow_fallback=True).interval
     assert "this device is among them" in measured.basis
     assert "of this device none, of Ada 1" in family.basis
-    assert "leave-one-family-out; none of Blackwell" in vendor.basis
+    assert "leave-one-family-out" in vendor.basis
+    assert vendor.basis.endswith("; none of Blackwell")
     assert "nothing measured" in other.basis
     assert "CPU" in cpu.basis
     for found in (measured, family, vendor, other, cpu):

@@ -367,6 +367,31 @@ def test_short_rows_are_begun_more_often():
     assert items == [2 * 2**20 * 2, 2 * 2**20 * 1.125]
 
 
+@pytest.mark.parametrize(("columns", "reads"), [(1000, 1), (3001, 1), (4097, 3), (8192, 1), (8193, 3), (16_384, 3)])
+def test_a_row_that_stays_near_is_read_once(columns, reads):
+    rows = tensor(64, columns)
+    (kernel,) = kernels_of("aten._softmax.default", rows, {"dim": -1}, self=rows)
+    assert kernel.bytes_read == reads * 64 * columns * 4
+    (kernel,) = kernels_of("aten._log_softmax_backward_data.default", rows, {"dim": -1}, grad_output=rows, output=rows)
+    assert kernel.bytes_read == (2 if columns <= 4096 else 3) * 64 * columns * 4
+    across = tensor(columns, 64)
+    (kernel,) = kernels_of("aten._softmax.default", across, {"dim": 0}, self=across)
+    assert kernel.bytes_read == 3 * 64 * columns * 4
+
+
+def test_a_product_is_deep_where_long_rows_of_both_factors_lie_along_the_sum():
+    def is_deep(k, by_rows=True, dtype="float32"):
+        left = tensor(64, k, dtype=dtype) if by_rows else Tensor((64, k), dtype, (1, 64))
+        right = Tensor((k, 32), dtype, (1, k))
+        (kernel,) = kernels_of("aten.mm.default", tensor(64, 32, dtype=dtype), self=left, mat2=right)
+        return kernel.deep
+
+    assert is_deep(8193)
+    assert not is_deep(8192)
+    assert not is_deep(16_384, dtype="float16")
+    assert not is_deep(100_000, by_rows=False)  # the gradient of a weight, a sum over the batch
+
+
 def test_joining_keeps_pieces_in_order():
     part = tensor(4, 8)
     (kernel,) = kernels_of("aten.cat.default", tensor(8, 8), tensors=(part, part))

@@ -61,9 +61,12 @@ class Family:
         picojoules_per_flop: Energy of a matrix FLOP at full clock, by number format, for the power cap.
         like: The family whose own factors it shares where nothing was measured of it, or beside its own.
         qualifier: What its kernels are qualified by beside what they are, where a generation differs in more than its
-            rates: "hopper" (libraries run many kernels written for the generation before); "" for none.
+            rates: "hopper" (libraries run many kernels written for the generation before), "pascal" (long rows cost
+            it more); "" for none.
         tiles: Name in `Efficiencies.tiles` of the FP32 kernels its library has.
         kernel_start_s: Time on the device between two kernels.
+        mature_since: The release of PyTorch, (major, minor), by which libraries had been tuned for it: of what later
+            ones gained it has the share `Model.mature_gain`. None for what was new when the gains were measured.
         op_host_s: Time the host takes to issue an op; the general one of `Efficiencies.host` if None.
         measured_devices: Full names of devices whose measured steps or kernels went into these figures.
         source: Where the figures come from, how many rows, of when.
@@ -84,6 +87,7 @@ class Family:
     measured_devices: tuple[str, ...]
     source: str
     op_host_s: float | None = None
+    mature_since: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,7 @@ class Model:
         l2_reach: Bytes a kernel may touch and still find its operands in the cache, as a share of the cache.
         kernel_norm: p of the smooth maximum of a kernel's compute and memory time.
         step_norm: p of the smooth maximum of device and host time.
+        mature_gain: Share of a release's gains that reaches families which were mature before it, as an exponent.
         source: Where the figures come from.
     """
 
@@ -151,6 +156,7 @@ class Model:
     l2_reach: float
     kernel_norm: float
     step_norm: float
+    mature_gain: float
     source: str
 
 
@@ -222,6 +228,15 @@ class Efficiencies:
         number = (int(found[1]), int(found[2]))
         return tuple(software for software in self.software if number <= software.until)
 
+    def gain_share(self, family: Family, release: Software) -> float:
+        """Return which share of what `release` gained reaches `family`, as an exponent of its factors."""
+        return self.model.mature_gain if self.is_mature(family, release) else 1.0
+
+    @staticmethod
+    def is_mature(family: Family, release: Software) -> bool:
+        """Return whether libraries had been tuned for `family` before `release`."""
+        return family.mature_since is not None and release.until > family.mature_since
+
 
 def _by_capability(family: Family, device: Device) -> bool:
     return bool(device.compute_capability) and device.compute_capability in family.compute_capabilities
@@ -284,10 +299,14 @@ def _tile_shares(row: Mapping[str, float]) -> tuple[float, ...]:
     return tuple(row.get(name, 0.0) for name in TILE_NAMES)
 
 
+def _release(text: str) -> tuple[int, int]:
+    major, minor = text.split(".")
+    return int(major), int(minor)
+
+
 def _software(row: Mapping[str, Any]) -> Software:
-    major, minor = row["until"].split(".")
     return Software(
-        until=(int(major), int(minor)),
+        until=_release(row["until"]),
         compute=Coefficients(row.get("compute", {})),
         memory=Coefficients(row.get("memory", {})),
         host=row.get("host", 1.0),
@@ -312,4 +331,5 @@ def _family(row: Mapping[str, Any]) -> Family:
         measured_devices=tuple(row.get("measured_devices", ())),
         source=row["source"],
         op_host_s=row["op_host_us"] * MICRO if "op_host_us" in row else None,
+        mature_since=_release(row["mature_since"]) if "mature_since" in row else None,
     )

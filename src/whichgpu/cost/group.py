@@ -29,12 +29,13 @@ class Group(NamedTuple):
         dtype: Number format of their arithmetic, a tensor dtype.
         qualifiers: What else holds for them, the names by which `Coefficients` knows it. The direction: "dgrad",
             "wgrad", "backward". The layout: "channels_last". The implementation (`Kernel.variant`): "efficient",
-            "cudnn", "native", "planar". Of products "batched", and "ragged" (rows that do not begin at multiples of 16
-            bytes). Of convolutions "pointwise" (a window of one), "nine_taps" (3 x 3, not in groups), "large_window"
-            (more than 9 taps), "huge_window" (more than 25, and large as well), "grouped", with "narrow" for groups of
-            up to 8 channels and "packed" for those of 4, 8, 16 or 32 that fill 64 channels, "few_channels" (up to 4,
-            as in images), and "ragged" (16-bit channels that are no multiple of 8). On a host processor everything is
-            "cpu" as well, on a GPU what `Family.qualifier` says.
+            "cudnn", "native", "evaluation", "planar". Of products "batched", "ragged" (rows that do not begin at
+            multiples of 16 bytes), and "deep" (rows along the sum of more than 32 KiB). Of convolutions "pointwise" (a
+            window of one), "nine_taps" (3 x 3, not in groups), "large_window" (more than 9 taps), "huge_window" (more
+            than 25, and large as well), "grouped", with "narrow" for groups of up to 8 channels and "packed" for those
+            of 4, 8, 16 or 32 that fill 64 channels, "few_channels" (up to 4, as in images), and "ragged" (16-bit
+            channels that are no multiple of 8). On a host processor everything is "cpu" as well, on a GPU what
+            `Family.qualifier` says.
     """
 
     kind: KernelKind
@@ -53,6 +54,8 @@ def group_of(kernel: Kernel) -> Group:
         found.append(kernel.variant)
     if not kernel.aligned and not _is_thin(kernel):
         found.append("ragged")
+    if kernel.deep:
+        found.append("deep")
     if kernel.kind == "convolution":
         found += _of_convolution(kernel)
     elif kernel.gemm is not None and kernel.gemm.batch > 1:

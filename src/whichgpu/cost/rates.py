@@ -138,7 +138,7 @@ class Rates:
         factor = common.of(kind, qualifiers)
         for release in self.software:
             older: Coefficients = getattr(release, of)
-            factor *= older.of(kind, qualifiers)
+            factor *= older.of(kind, qualifiers) ** self.efficiencies.gain_share(self.family, release)
         return factor
 
     @property

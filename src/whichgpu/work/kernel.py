@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from whichgpu.graph.tensor import dtype_bytes
+from whichgpu.units import KIB
 
 KernelKind = Literal[
     "matmul",  # dense and batched matrix products
@@ -27,6 +28,9 @@ KernelKind = Literal[
 ]
 # What a thread loads at once; products want rows that begin at multiples of it.
 WIDE_LOAD_BYTES = 16
+# Products go through rows that lie along the sum side by side: rows longer than this are each far from the next, on a
+# page of their own. NeuSight's products slow down from there: a P100's to half, an A100's by a tenth.
+DEEP_ROW_BYTES = 32 * KIB
 Direction = Literal["forward", "dgrad", "wgrad", "backward"]
 MATRIX_KINDS: tuple[KernelKind, ...] = ("matmul", "convolution", "attention", "rnn")
 
@@ -57,9 +61,10 @@ class Kernel:
         window: Taps of a convolution's or pooling's window; its product sums over `window` times its channels.
         launches: Kernel launches this stands for; flops and bytes are those of all of them together.
         variant: Which of several implementations runs, where it matters: "efficient" and "cudnn" of attention (else
-            flash), "native" of batch norm (else cuDNN's), "planar" of a pointwise convolution that is a product as its
-            channels lie.
+            flash), "native" of batch norm (else cuDNN's, of which "evaluation" takes no statistics), "planar" of a
+            pointwise convolution that is a product as its channels lie.
         aligned: Of a product, whether rows of its operands begin at multiples of 16 bytes.
+        deep: Of a product, whether both factors lie along the sum, in rows of more than 32 KiB.
         items: What it goes through one by one; None for the elements it reads and writes. Of attention, pairs of a
             query and a key in whole blocks.
         blocks: Into how many parts it can be cut at most, where that may be fewer than there are multiprocessors.
@@ -77,6 +82,7 @@ class Kernel:
     launches: int = 1
     variant: str = ""
     aligned: bool = True
+    deep: bool = False
     items: float | None = None
     blocks: int | None = None
 

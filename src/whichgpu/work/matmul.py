@@ -7,7 +7,7 @@ from typing import cast
 
 from whichgpu.graph import Op, Tensor
 from whichgpu.graph.tensor import contiguous_stride
-from whichgpu.work.kernel import WIDE_LOAD_BYTES, Gemm, Kernel, Work
+from whichgpu.work.kernel import DEEP_ROW_BYTES, WIDE_LOAD_BYTES, Gemm, Kernel, Work
 from whichgpu.work.registry import counts
 from whichgpu.work.traffic import bytes_of, copy, over, read_tensors
 
@@ -151,14 +151,18 @@ def product(left: Tensor, right: Tensor, read: tuple[Tensor, ...], result: Tenso
         bytes_written=float(result.nbytes),
         gemm=gemm,
         aligned=all(_is_aligned(t) for t in (left, right, result)),
+        deep=k * left.itemsize > DEEP_ROW_BYTES and _stride(left)[-1] == 1 and _stride(right)[-2] == 1,
     )
 
 
 def _is_aligned(matrix: Tensor) -> bool:
     """Return whether all rows, or columns, that lie in one piece begin at multiples of 16 bytes, as wide loads need."""
-    stride = contiguous_stride(matrix.shape) if matrix.stride is None else matrix.stride
-    sizes_and_steps = zip(matrix.shape, stride, strict=True)
+    sizes_and_steps = zip(matrix.shape, _stride(matrix), strict=True)
     return all(n == 1 or step in (0, 1) or not step * matrix.itemsize % WIDE_LOAD_BYTES for n, step in sizes_and_steps)
+
+
+def _stride(matrix: Tensor) -> tuple[int, ...]:
+    return contiguous_stride(matrix.shape) if matrix.stride is None else matrix.stride
 
 
 def _packed(*factors: Tensor) -> tuple[Kernel, ...]:

@@ -80,7 +80,7 @@ def cudnn_batch_norm(op: Op) -> Work:
     """
     data, per_channel = op.tensor("input"), _per_channel(op)
     if not op.attributes.get("training", False):
-        return Work((_pass(op, _APPLY, (data, *per_channel), (op.output(),)),))
+        return Work((replace(_pass(op, _APPLY, (data, *per_channel), (op.output(),)), variant="evaluation"),))
     written = (op.output(), *per_channel)
     return Work((_pass(op, _STATISTICS + _APPLY, (data, data, *per_channel), written, by_channel=True),))
 

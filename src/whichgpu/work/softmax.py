@@ -10,10 +10,11 @@ from whichgpu.work.kernel import Kernel, Work
 from whichgpu.work.registry import counts
 from whichgpu.work.traffic import SPECIAL, dtype_of, over
 
-# Rows up to these sizes stay in registers; longer ones in shared memory, if they fit and are a multiple of the 16 bytes
-# of a vector load. Source: ATen/native/cuda/SoftMax.cu; CUDA C++ Programming Guide (shared memory without opting in).
-_REGISTER_ELEMENTS = 1024
-_REGISTER_BYTES = 4 * KIB
+# Rows up to this size are read from memory once: 1,024 elements stay in registers, and longer rows are found in the
+# first cache when they are read again (NeuSight's times of P4, V100 and A100; a P100 does not cache so). Still longer
+# ones stay in shared memory if they fit and are a multiple of the 16 bytes of a vector load.
+# Source: ATen/native/cuda/SoftMax.cu; CUDA C++ Programming Guide (shared memory without opting in).
+_CACHED_BYTES = 16 * KIB
 _SHARED_BYTES = 48 * KIB
 _VECTOR_BYTES = 16
 
@@ -24,7 +25,7 @@ def softmax(op: Op) -> Work:
 
     Counts: largest, difference, exponential, sum and quotient, 4 + 8 FLOPs an element. The input is read once where a
         row stays on the chip, and three times otherwise (largest, sum, result).
-    Leaves out: that parts of a row may still lie in a cache when they are read again.
+    Leaves out: that parts of a longer row may still lie in a cache when they are read again.
     Source: ATen/native/cuda/SoftMax.cu (host_softmax).
     """
     source = op.tensor("self")
@@ -58,11 +59,11 @@ def softmax_backward(op: Op) -> Work:
     """Gradient of `softmax` from that of its result (..., n, ...) and the result itself.
 
     Counts: a kernel that multiplies both, then 4 FLOPs an element: sum, product, difference; the product and the
-        result are read once where a row stays in registers, the product twice otherwise.
+        result are read once where a row stays cached, the product twice otherwise.
     Source: ATen/native/cuda/SoftMax.cu (softmax_backward_cuda_out, host_softmax_backward).
     """
     grad, result = op.tensor("grad_output"), op.tensor("output")
-    again = () if _stays_in_registers(op, grad) else (grad,)
+    again = () if _stays_cached(op, grad) else (grad,)
     return Work(
         (
             over(op, "elementwise", grad.numel, written=(grad,)),
@@ -76,11 +77,11 @@ def log_softmax_backward(op: Op) -> Work:
     """Gradient of log-softmax from that of its result (..., n, ...) and the result itself.
 
     Counts: sum, exponential, product and difference, 3 + 8 FLOPs an element; the gradient is read twice where a row
-        does not stay in registers.
+        does not stay cached.
     Source: ATen/native/cuda/SoftMax.cu (host_softmax_backward).
     """
     grad, result = op.tensor("grad_output"), op.tensor("output")
-    again = () if _stays_in_registers(op, grad) else (grad,)
+    again = () if _stays_cached(op, grad) else (grad,)
     return Work((_rows(op, (3 + SPECIAL) * grad.numel, (grad, result, *again)),))
 
 
@@ -109,21 +110,20 @@ def _dim(op: Op, tensor: Tensor) -> int:
     return dim % len(tensor.shape) if isinstance(dim, int) else len(tensor.shape) - 1
 
 
-def _stays_in_registers(op: Op, tensor: Tensor) -> bool:
-    if not tensor.shape:
-        return True
-    dim = _dim(op, tensor)
-    size = tensor.shape[dim]
-    return (
-        math.prod(tensor.shape[dim + 1 :]) == 1
-        and size <= _REGISTER_ELEMENTS
-        and size * tensor.itemsize <= _REGISTER_BYTES
-    )
+def _stays_cached(op: Op, tensor: Tensor) -> bool:
+    return not tensor.shape or (_is_innermost(op, tensor) and _row_bytes(op, tensor) <= _CACHED_BYTES)
 
 
 def _stays_on_chip(op: Op, tensor: Tensor) -> bool:
-    if _stays_in_registers(op, tensor):
+    if _stays_cached(op, tensor):
         return True
-    dim = _dim(op, tensor)
-    row_bytes = tensor.shape[dim] * tensor.itemsize
-    return math.prod(tensor.shape[dim + 1 :]) == 1 and row_bytes < _SHARED_BYTES and row_bytes % _VECTOR_BYTES == 0
+    row_bytes = _row_bytes(op, tensor)
+    return _is_innermost(op, tensor) and row_bytes < _SHARED_BYTES and row_bytes % _VECTOR_BYTES == 0
+
+
+def _is_innermost(op: Op, tensor: Tensor) -> bool:
+    return math.prod(tensor.shape[_dim(op, tensor) + 1 :]) == 1
+
+
+def _row_bytes(op: Op, tensor: Tensor) -> int:
+    return tensor.shape[_dim(op, tensor)] * tensor.itemsize
