@@ -305,3 +305,9 @@ def test_families_that_were_mature_gained_less_by_later_releases():
     new = seconds({})
     assert seconds({"mature_since": "1.9"}) == pytest.approx(new / 2)
     assert seconds({"mature_since": "1.12"}) == pytest.approx(new)  # until then it lacked as much
+
+
+def test_no_float32_product_does_more_than_its_units():
+    kernel = matmul(8192, 8192, 8192, dtype="float32", itemsize=4)
+    fast = ideal(compute={"matmul": 1.2}, family={"matrix": {"fp32": 1.1, "tf32": 1.0, "fp16": 1.0}})
+    assert priced(kernel, efficiencies=fast).compute_s[0] == pytest.approx(priced(kernel).compute_s[0])

@@ -120,7 +120,7 @@ class Rates:
             reorder_s_per_byte,
             self._joules_per_flop(runs),
             reread,
-            self._tile_shares(runs, group),
+            self._tile_shares(runs, group, share),
         )
 
     def runs_in(self, group: Group) -> NumberFormat:
@@ -173,13 +173,17 @@ class Rates:
         norm = self.efficiencies.model.kernel_norm
         return float((by_memory_s**norm + by_element_s**norm) ** (1 / norm))
 
-    def _tile_shares(self, runs: NumberFormat, group: Group) -> tuple[float, ...]:
+    def _tile_shares(self, runs: NumberFormat, group: Group, share: float) -> tuple[float, ...]:
         if not self._is_gpu:
             return _ALL_TILES
         if runs != "fp32":
             return matrix_unit_shares(self.efficiencies.model.edge)
         library = self.efficiencies.tiles[self.family.tiles or _ANY_TILES]
-        return library["batched" if "batched" in group.qualifiers else "single"]
+        tiles = library["batched" if "batched" in group.qualifiers else "single"]
+        if group.kind != "matmul":
+            return tiles
+        # No product does more than its units, or than the library was seen to do: factors of several kinds may say so.
+        return tuple(min(tile, max(1.0, tile) / share) for tile in tiles)
 
     def _joules_per_flop(self, runs: NumberFormat) -> float:
         return self.family.picojoules_per_flop.get(_MEASURED_AS.get(runs, runs), 0.0) / TERA
